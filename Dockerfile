@@ -1,4 +1,5 @@
-# Image of mission-control-runtime; see docs/docker-compose.md. It builds with BuildKit and with the
+# Image of mission-control-runtime, and with --target sandbox that of the demo; see
+# docs/docker-compose.md. It builds with BuildKit and with the
 # legacy builder, so it uses only features that both support.
 ARG BASE=debian:bookworm-slim
 
@@ -21,7 +22,7 @@ ARG CHECK=check-unit
 RUN if [ -n "$CHECK" ]; then make -j"$(nproc)" "$CHECK"; fi
 RUN strip build/mission-control-runtime build/mission-control-sandbox
 
-FROM ${BASE}
+FROM ${BASE} AS runtime
 RUN apt-get update -qq -o Acquire::Retries=3 \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o Acquire::Retries=3 ca-certificates libcurl4 libjansson4 libmicrohttpd12 \
@@ -29,13 +30,14 @@ RUN apt-get update -qq -o Acquire::Retries=3 \
     && echo 'mission-control:x:10001:' >>/etc/group \
     && echo 'mission-control:x:10001:10001::/var/lib/mission-control-runtime:/usr/sbin/nologin' \
         >>/etc/passwd \
-    && install -d -m 0700 -o 10001 -g 10001 /var/lib/mission-control-runtime
-COPY --from=build /source/build/mission-control-runtime /source/build/mission-control-sandbox \
-    /usr/local/bin/
+    && install -d -m 0700 -o 10001 -g 10001 /var/lib/mission-control-runtime /run/mission-control
+COPY --from=build /source/build/mission-control-runtime /usr/local/bin/
 
 ARG VERSION=0.2.0
 ARG REVISION=
-LABEL org.opencontainers.image.title="mission-control-runtime" \
+ARG BASE
+LABEL org.opencontainers.image.base.name="${BASE}" \
+    org.opencontainers.image.title="mission-control-runtime" \
     org.opencontainers.image.description="Delivers notifications from a Mission Control board to agents behind an OpenClaw gateway and posts their replies" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
@@ -46,6 +48,13 @@ WORKDIR /var/lib/mission-control-runtime
 VOLUME /var/lib/mission-control-runtime
 EXPOSE 3001
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=10s --start-period=15s --retries=3 \
+HEALTHCHECK --interval=2s --timeout=10s --retries=15 \
     CMD ["/usr/local/bin/mission-control-runtime", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mission-control-runtime"]
+
+# The demo's image: docker build --target sandbox. The last stage is what a build without it makes.
+FROM runtime AS sandbox
+COPY --from=build /source/build/mission-control-sandbox /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/mission-control-sandbox"]
+
+FROM runtime

@@ -24,9 +24,15 @@ ifeq ($(WERROR),1)
 WARNINGS += -Werror
 endif
 OPTIMIZE ?= -O2 -g
-HARDENING ?= -D_FORTIFY_SOURCE=3 -fstack-protector-strong
+# Flags that the compiler knows for this machine only: control-flow protection of x86-64 and of arm64.
+supported = $(shell echo 'int main(void) { return 0; }' | \
+	$(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
+CONTROL_FLOW := $(call supported,-fcf-protection) $(call supported,-mbranch-protection=standard)
+HARDENING ?= -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection $(CONTROL_FLOW)
 SANITIZE ?=
+# No path of this machine gets into a program, so that it is the same wherever it is built.
 CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(OPTIMIZE) $(HARDENING) $(SANITIZE) -fPIE -pthread \
+	-ffile-prefix-map=$(CURDIR)=. \
 	-D_GNU_SOURCE -DMISSION_CONTROL_VERSION='"$(VERSION)"' -include include/base/banned.h \
 	-Iinclude -Isrc -Isandbox $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANITIZE) $(LDFLAGS)
@@ -236,7 +242,8 @@ MANUAL := $(BUILD)/mission-control-runtime.8
 COMPLETION := $(BUILD)/mission-control-runtime.bash
 UNITS := mission-control-runtime.service mission-control-runtime@.service \
 	mission-control-upgrade.service mission-control-upgrade.path
-DIST_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell date -r VERSION +%s))
+# The time of a release is that of its commit, wherever and whenever it is built.
+DIST_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),$(shell date -r VERSION +%s))
 MANUAL_DATE := $(shell date -u -d @$(DIST_TIME) +%Y-%m-%d)
 
 $(BUILD)/manual: $(BUILD)/obj/tools/manual.o $(CORE)
@@ -291,6 +298,7 @@ dist: ## build the archive of a release
 	$(MAKE) install PREFIX=/usr/local DESTDIR=$(DIST)/root
 	strip $(DIST)/root/usr/local/bin/mission-control-runtime
 	tar -C $(DIST)/root --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(DIST_TIME) \
+		--mode=u=rwX,go=rX --format=gnu \
 		-c usr | gzip -n >$(DIST)/$(ARCHIVE)
 	rm -rf $(DIST)/root
 	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS

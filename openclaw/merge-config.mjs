@@ -194,8 +194,6 @@ function report(config, settings) {
       "no model provider: agents cannot respond until AI_GATEWAY_API_KEY, ANTHROPIC_API_KEY or",
       "OPENAI_API_KEY is set",
     );
-  if (settings.token === "local" && settings.bind !== "loopback")
-    console.warn('using the default token "local"; set OPENCLAW_GATEWAY_TOKEN to a secret');
   if (settings.token === "" && settings.bind === "loopback")
     console.warn("OPENCLAW_GATEWAY_TOKEN is empty: the gateway is reachable from this machine only");
 }

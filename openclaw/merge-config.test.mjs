@@ -75,7 +75,7 @@ test("the first start creates a file readable only by its owner", () => {
   const { gateway, skills } = written();
   assert.equal(gateway.port, 18789);
   assert.equal(gateway.mode, "local");
-  assert.equal(gateway.bind, "lan");
+  assert.equal(gateway.bind, "loopback");
   assert.deepEqual(gateway.auth, { mode: "token", token: "a-secret" });
   assert.equal(gateway.http.endpoints.responses.enabled, true);
   assert.equal(skills.entries.weather.enabled, true);
@@ -170,8 +170,48 @@ test("without a token the gateway binds to loopback and requires none", () => {
   assert.deepEqual(config.gateway.auth, { mode: "none" });
 });
 
+test("a bare host binds to loopback, the image to its default", () => {
+  assert.equal(settings().bind, "loopback");
+  assert.equal(settings({ OPENCLAW_GATEWAY_TOKEN: "a-secret" }).bind, "loopback");
+  const image = { OPENCLAW_DEFAULT_BIND: "lan" };
+  assert.equal(settings({ ...image, OPENCLAW_GATEWAY_TOKEN: "a-secret" }).bind, "lan");
+  assert.equal(settings({ ...image, OPENCLAW_GATEWAY_TOKEN: "" }).bind, "loopback");
+});
+
+test("the well-known token is refused beyond loopback, and nothing is written", () => {
+  for (const token of [{}, { OPENCLAW_GATEWAY_TOKEN: "local" }])
+    for (const bind of [{ OPENCLAW_GATEWAY_BIND: "lan" }, { OPENCLAW_DEFAULT_BIND: "lan" }]) {
+      const result = run({ ...token, ...bind });
+      assert.equal(result.status, 78);
+      assert.match(result.stderr, /well-known token "local"; set OPENCLAW_GATEWAY_TOKEN/);
+      assert.equal(fs.existsSync(configFile()), false);
+    }
+  assert.equal(settings({ OPENCLAW_GATEWAY_TOKEN: "local" }).bind, "loopback");
+});
+
+test("a token is generated once, and read by whoever comes later", () => {
+  const file = path.join(home, "shared", "gateway_token");
+  const image = { OPENCLAW_DEFAULT_BIND: "lan", OPENCLAW_GENERATED_TOKEN_FILE: file };
+  const { token, bind } = settings(image);
+  assert.match(token, /^[0-9a-f]{64}$/);
+  assert.equal(bind, "lan");
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  assert.equal(settings(image).token, token);
+  assert.deepEqual(fs.readdirSync(path.dirname(file)), ["gateway_token"]);
+  assert.equal(settings({ ...image, OPENCLAW_GATEWAY_TOKEN: "given" }).token, "given");
+  fs.writeFileSync(file, "of-the-runtime\n");
+  assert.equal(settings(image).token, "of-the-runtime");
+  fs.writeFileSync(file, "");
+  assert.throws(() => settings(image), /OPENCLAW_GENERATED_TOKEN_FILE is empty/);
+  assert.throws(
+    () => settings({ ...image, OPENCLAW_GENERATED_TOKEN_FILE: path.join(file, "x") }),
+    /cannot make or read OPENCLAW_GENERATED_TOKEN_FILE: EEXIST/,
+  );
+});
+
 test("only bind modes that the gateway knows are accepted", () => {
-  assert.equal(settings({ OPENCLAW_GATEWAY_BIND: "tailnet" }).bind, "tailnet");
+  const tailnet = { OPENCLAW_GATEWAY_TOKEN: "a-secret", OPENCLAW_GATEWAY_BIND: "tailnet" };
+  assert.equal(settings(tailnet).bind, "tailnet");
   assert.throws(() => settings({ OPENCLAW_GATEWAY_BIND: "local" }), /OPENCLAW_GATEWAY_BIND "local"/);
 });
 

@@ -1,5 +1,6 @@
 // Reads and validates the environment variables that configure the gateway.
 
+import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -26,7 +27,37 @@ function readTokenFile(file) {
   }
 }
 
-// Same rules as in the runtime: unset means "local", empty means no token.
+// Makes a file with 256 random bits, readable by this user only. The runtime may do the same at the same
+// moment: the first that links its file wins.
+function makeTokenFile(file) {
+  const temporary = `${file}.${process.pid}`;
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  fs.writeFileSync(temporary, crypto.randomBytes(32).toString("hex"), { mode: 0o600 });
+  try {
+    fs.linkSync(temporary, file);
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+  } finally {
+    fs.rmSync(temporary);
+  }
+}
+
+// Returns the token in a file, after making it if there is none.
+function readGeneratedToken(file) {
+  const name = "OPENCLAW_GENERATED_TOKEN_FILE";
+  let token;
+  try {
+    if (!fs.existsSync(file)) makeTokenFile(file);
+    token = fs.readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new ConfigError(`cannot make or read ${name}: ${error.code ?? error}`);
+  }
+  if (token === "") throw new ConfigError(`${name} is empty; remove the file, and a token is made`);
+  return token;
+}
+
+// Unset means a generated token where the image names a file for it, and otherwise "local", as in the
+// runtime; empty means no token.
 function readToken(env) {
   const file = clean(env.OPENCLAW_GATEWAY_TOKEN_FILE);
   if (file !== "") {
@@ -36,7 +67,9 @@ function readToken(env) {
       );
     return readTokenFile(file);
   }
-  return env.OPENCLAW_GATEWAY_TOKEN === undefined ? "local" : clean(env.OPENCLAW_GATEWAY_TOKEN);
+  if (env.OPENCLAW_GATEWAY_TOKEN !== undefined) return clean(env.OPENCLAW_GATEWAY_TOKEN);
+  const generated = clean(env.OPENCLAW_GENERATED_TOKEN_FILE);
+  return generated !== "" ? readGeneratedToken(generated) : "local";
 }
 
 // Whether it is the address of a Kubernetes Service: one named "openclaw-gateway" puts
@@ -60,11 +93,18 @@ function readPort(env) {
   return isServiceLink(env[name]) ? fallback : (readNumber(env, name, 1, 65535) ?? fallback);
 }
 
-// Without a token only this machine may connect; otherwise the runtime's container must reach the gateway.
+// Only this machine may connect, unless a secret token keeps others out. The image sets
+// OPENCLAW_DEFAULT_BIND, because other containers must reach the gateway.
 function readBind(env, token) {
-  const bind = clean(env.OPENCLAW_GATEWAY_BIND) || (token === "" ? "loopback" : "lan");
+  const fallback = (token !== "" && clean(env.OPENCLAW_DEFAULT_BIND)) || "loopback";
+  const bind = clean(env.OPENCLAW_GATEWAY_BIND) || fallback;
   if (!BINDS.includes(bind))
     throw new ConfigError(`OPENCLAW_GATEWAY_BIND "${bind}" is not one of ${BINDS.join(", ")}`);
+  if (token === "local" && bind !== "loopback")
+    throw new ConfigError(
+      `the gateway would listen on more than this machine (${bind}) with the well-known token "local"; ` +
+        "set OPENCLAW_GATEWAY_TOKEN to a secret, or OPENCLAW_GATEWAY_BIND to loopback",
+    );
   return bind;
 }
 

@@ -17,7 +17,8 @@ readonly EX_UNAVAILABLE=69
 # The runtime's secrets and settings, which may share an .env file with the gateway, and the gateway token,
 # which is in the configuration.
 readonly HIDDEN_FROM_AGENTS=(SERVICE_TOKEN SERVICE_TOKEN_FILE CONVEX_URL ACCOUNT_ID ACCOUNT_ID_FILE
-    OPENCLAW_GATEWAY_TOKEN OPENCLAW_GATEWAY_TOKEN_FILE OPENCLAW_GATEWAY_URL)
+    OPENCLAW_GATEWAY_TOKEN OPENCLAW_GATEWAY_TOKEN_FILE OPENCLAW_GENERATED_TOKEN_FILE
+    OPENCLAW_GATEWAY_URL)
 
 say() {
     printf 'start-openclaw: %s\n' "$*" >&2

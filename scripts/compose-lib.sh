@@ -23,15 +23,28 @@ select_services() {
     if [[ $PROFILE == sandbox ]]; then services=(sandbox sandbox-runtime); fi
 }
 
+# check_tokens: fails if .env has a token that the Compose file does not pass on, because containers get
+# theirs from files.
+check_tokens() {
+    local name
+    for name in SERVICE_TOKEN OPENCLAW_GATEWAY_TOKEN; do
+        grep -qsE "^[[:space:]]*(export[[:space:]]+)?$name=[[:space:]]*[^[:space:]#]" "$(dirname "${COMPOSE_FILE%%:*}")/.env" || continue
+        warn "$(basename "$0"): $name in .env does not reach the runtime: put it into a file that user 10001" \
+            "can read, and set ${name}_HOST_FILE to its path instead (docs/docker-compose.md, Tokens)"
+        return 1
+    done
+}
+
 # check_settings: checks that the Compose files are valid and the runtime gets an account id; if not, says
 # how to fix it.
 check_settings() {
     compose config --quiet || return
     select_services || return
     [[ $PROFILE == sandbox ]] && return
+    check_tokens || return
     [[ $'\n'$(compose config --format json | json_flatten) == \
         *$'\n'services.runtime.environment.ACCOUNT_ID?(_FILE)$'\t'[!$'\n']* ]] && return
     warn "$(basename "$0"): ACCOUNT_ID is not set for the runtime; if there is no .env yet:" \
-        "cp .env.example .env, then fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN"
+        "cp .env.example .env, then fill in ACCOUNT_ID, CONVEX_URL and SERVICE_TOKEN_HOST_FILE"
     return 1
 }

@@ -4,13 +4,15 @@
 #
 # Usage: scripts/render-cloud-init.sh --account ID --convex-url URL
 #            (--image IMAGE | --native RELEASE_URL) [--releases URL] [--signing-key KEY | --sha256 HEX]
-#            [--service-token-file FILE] [--gateway-url URL] [--gateway-token-file FILE] [--output FILE]
+#            [--service-token-file FILE] [--gateway-url URL] [--gateway-token-file FILE] [--ssh-port PORT]
+#            [--output FILE]
 #
 # The service token is read from FILE or standard input, never from an argument, which any user could
 # read in ps. --image runs a container; --native installs the program from a web directory that holds
 # the output of `make dist`. --releases is the directory of one release, with {version} in it. KEY is the
 # minisign public key that signs SHA256SUMS there, HEX the digest of the only archive or image to install;
-# --native needs one of them. The result contains the tokens; it goes to standard output, or to a file
+# --native needs one of them. --ssh-port is the only port that the firewall opens (22); another one is
+# set in sshd's configuration as well. The result contains the tokens; it goes to standard output, or to a file
 # with mode 0600.
 
 set -euo pipefail
@@ -20,10 +22,11 @@ set -euo pipefail
 readonly TEMPLATE=$ROOT/deploy/cloud-init/user-data.yaml.in
 # User data limit of DigitalOcean and others.
 readonly MAX_BYTES=16384
-readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%@-]+$'
-readonly RELEASE_PATTERN='^(https|file)://[A-Za-z0-9._~:/%@{}-]+$'
+readonly URL_PATTERN='^https?://[A-Za-z0-9._~:/%-]+$'
+readonly RELEASE_PATTERN='^(https|file)://[A-Za-z0-9._~:/%{}-]+$'
 readonly NATIVE_PACKAGES='libcurl4 libjansson4 libmicrohttpd12 libssl3'
 declare -A options=()
+ssh_port=22
 
 parse_arguments() {
     while (($# > 0)); do
@@ -33,6 +36,11 @@ parse_arguments() {
             --service-token-file | --gateway-url | --gateway-token-file | --output)
             (($# > 1)) || die_argument "$1 needs a value"
             options[${1#--}]=$2
+            shift 2
+            ;;
+        --ssh-port)
+            (($# > 1)) || die_argument "$1 needs a value"
+            ssh_port=$2
             shift 2
             ;;
         *) die_usage "$1" ;;
@@ -50,9 +58,36 @@ require_option() {
     [[ ${options[$1]-} =~ $2 ]] || die_argument "--$1 must be $3"
 }
 
-check_arguments() {
-    require_option account '^[A-Za-z0-9_-]+$' "the account's id"
+# The URLs end up in logs, and in settings that are no secrets.
+check_no_credentials() {
+    local name
+    for name in convex-url gateway-url native; do
+        [[ ${options[$name]-} != *@* ]] ||
+            die_argument "--$name must not contain a user name or password; the only credentials are the tokens"
+    done
+}
+
+check_convex_url() {
+    local host
     require_option convex-url "$URL_PATTERN" "an http or https URL"
+    host=${options[convex-url]#*://}
+    host=${host%%[:/]*}
+    host=${host,,}
+    [[ ${host%.} != *.convex.site ]] ||
+        die_argument "--convex-url is the deployment's URL for HTTP actions; it must be the one that ends in .convex.cloud"
+}
+
+check_ssh_port() {
+    # 1 to 65535
+    local pattern='^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$'
+    [[ $ssh_port =~ $pattern ]] || die_argument "--ssh-port must be a port, 1 to 65535"
+}
+
+check_arguments() {
+    check_no_credentials
+    check_ssh_port
+    require_option account '^[A-Za-z0-9_-]+$' "the account's id"
+    check_convex_url
     if [[ -n ${options[image]-} && -z ${options[native]-} ]]; then
         require_option image '^[a-z0-9][A-Za-z0-9._:/@-]*$' "an image, e.g. registry.example/runtime:latest"
     elif [[ -n ${options[native]-} && -z ${options[image]-} ]]; then
@@ -136,6 +171,7 @@ render() {
     fi
     if [[ -n ${options[signing-key]-} ]]; then packages+=" minisign"; fi
     if [[ -n ${options[gateway-url]-} ]]; then blocks+=(gateway-url); fi
+    if [[ $ssh_port != 22 ]]; then blocks+=(ssh-port); fi
     text=$(select_blocks "${blocks[@]}")
     text=${text//@ACCOUNT_ID@/"${options[account]}"}
     text=${text//@CONVEX_URL@/"${options[convex-url]}"}
@@ -146,6 +182,7 @@ render() {
     text=${text//@SIGNING_KEY@/"${options[signing-key]-}"}
     text=${text//@SHA256@/"${options[sha256]-}"}
     text=${text//@UPGRADE_SCRIPT@/"$(upgrade_script)"}
+    text=${text//@SSH_PORT@/$ssh_port}
     text=${text//@PACKAGES@/"$packages"}
     text=${text//@SERVICE_TOKEN@/"$(base64_of "$service_token")"}
     printf '%s\n' "${text//@GATEWAY_TOKEN@/"$(base64_of "$gateway_token")"}"

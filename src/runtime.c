@@ -468,6 +468,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     created->state_dir.lock_fd = -1;
     created->stop_fd = -1;
     stats_init(&created->stats);
+    metrics_set_account(&created->stats.metrics, config->account_id);
     int result = create_foundation(created, error);
     if (result == 0)
         result = create_remotes(created, error);

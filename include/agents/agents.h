@@ -57,6 +57,9 @@ void wake_schedule_done(struct wake_schedule *schedule, const char *id, int64_t 
 /* Puts back an agent that could not be woken now: due soon, at a random distance from others. */
 void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
+/* Records how an agent's wake-up ended; unknown agents are ignored. */
+void wake_schedule_record_wake(struct wake_schedule *schedule, const char *id, bool woken);
+
 /* Records that the agent was reported as online after it was woken. */
 void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms);
 
@@ -77,6 +80,10 @@ bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct a
  */
 bool wake_schedule_find_slug(
     struct wake_schedule *schedule, const char *slug, size_t slug_bytes, struct agent *agent);
+
+/* The number of agents whose last WAKE_FAILURES wake-ups or more have all failed. */
+enum { WAKE_FAILURES = 3 };
+size_t wake_schedule_count_failing(struct wake_schedule *schedule);
 
 /* The number of agents. */
 size_t wake_schedule_count(struct wake_schedule *schedule);

@@ -44,6 +44,9 @@ void log_stream_write_last(enum log_stream stream, const char *line, size_t leng
  */
 bool log_stream_flush_gaps(log_gap_format *format);
 
+/* The number of lines dropped so far, of both streams. Any thread; briefly takes a lock. */
+uint64_t log_stream_dropped(void);
+
 /* Folding of repeated messages. Any thread; briefly takes a lock; times are monotonic. */
 
 enum {

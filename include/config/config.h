@@ -59,6 +59,7 @@ enum option_id {
     OPTION_BACKEND_VERSION,
     OPTION_OPENCLAW_GATEWAY_URL,
     OPTION_OPENCLAW_GATEWAY_TOKEN,
+    OPTION_OPENCLAW_GENERATED_TOKEN_FILE,
     OPTION_OPENCLAW_GATEWAY_COMMAND,
     OPTION_OPENCLAW_REQUEST_TIMEOUT_MS,
     OPTION_OPENCLAW_VERSION,
@@ -134,11 +135,12 @@ struct config {
     char *convex_url; /* http or https, without '/' at its end */
     char *service_token;
     enum backend_pin backend_pin;
-    char *gateway_url;      /* http or https, without '/' at its end; "" if disabled */
-    char *gateway_token;    /* NULL or "": send no Authorization header */
-    char *gateway_command;  /* runs it as our child, see argv_parse; NULL: we do not run it */
-    char *openclaw_version; /* NULL: detect it */
-    char *fallback_agent;   /* runs in place of agents unknown to the gateway; NULL: none */
+    char *gateway_url;          /* http or https, without '/' at its end; "" if disabled */
+    char *gateway_token;        /* NULL or "": send no Authorization header */
+    char *generated_token_file; /* shared with the gateway; NULL: none */
+    char *gateway_command;      /* runs it as our child, see argv_parse; NULL: we do not run it */
+    char *openclaw_version;     /* NULL: detect it */
+    char *fallback_agent;       /* runs in place of agents unknown to the gateway; NULL: none */
     bool client_tools_enabled;
     bool profile_sync;
     char *workspace_root; /* absolute, and not the root of the file system */

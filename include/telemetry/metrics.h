@@ -12,6 +12,8 @@
 
 enum metric {
     METRIC_BUILD_INFO, /* backend; the others have one value */
+    METRIC_UPGRADE_FAILED,
+    METRIC_LOG_LINES_DROPPED,
     METRIC_NOTIFICATIONS_LISTED,
     METRIC_NOTIFICATIONS_DELIVERED,
     METRIC_NOTIFICATIONS_SILENT,
@@ -33,7 +35,9 @@ enum metric {
     METRIC_TOOL_CALLS, /* tool, outcome */
     METRIC_TOOL_CALL,
     METRIC_TOOL_ROUNDS,
-    METRIC_HEARTBEATS,         /* outcome */
+    METRIC_HEARTBEATS, /* outcome */
+    METRIC_HEARTBEAT_FAILING_AGENTS,
+    METRIC_AGENTS_UNKNOWN,
     METRIC_CONVEX_REQUESTS,    /* action, outcome */
     METRIC_CONVEX_REQUEST,     /* action */
     METRIC_AGENT_API_REQUESTS, /* endpoint, status */
@@ -72,14 +76,15 @@ enum metric {
 };
 
 enum {
-    METRIC_LABELS = 3,
+    METRIC_LABELS = 4,
     METRICS_AGENTS = 100, /* agents with a label value of their own; the others are "other" */
     METRICS_CELLS = 2048,
 };
 
 /*
  * values are all that the label can have; any other counts as the last one, which is "other" where
- * that can happen. NULL: the slugs of the agents, in order of first use.
+ * that can happen. NULL: with a count of 1 the account, with 0 the slugs of the agents, in order of
+ * first use.
  */
 struct metric_label {
     const char *name; /* NULL: the family has no such label */
@@ -110,6 +115,7 @@ extern const struct metric_family metric_families[METRICS];
 struct metrics {
     size_t first[METRICS]; /* the first cell of each family; constant after metrics_init */
     atomic_llong cells[METRICS_CELLS];
+    const char *account; /* borrowed; "" until it is set */
 
     /* Held only to add a slug. Slugs before agents are constant, so readers need no lock. */
     struct mutex lock;
@@ -121,9 +127,12 @@ struct metrics {
 void metrics_init(struct metrics *metrics);
 void metrics_fini(struct metrics *metrics);
 
+/* Sets the value of the label account, borrowed. Called before other threads start. */
+void metrics_set_account(struct metrics *metrics, const char *account);
+
 /*
  * The following may be called by any thread and do not block. first and second are the values of
- * the family's labels, NULL for a label that it does not have. A third label has one value.
+ * the family's labels, NULL for a label that it does not have. Further labels have one value.
  */
 
 /* Adds number to a counter. The first use of an agent briefly takes the lock. */

@@ -184,6 +184,8 @@ static bool record_wake_result(const struct heartbeat *heartbeat, const struct a
         count_wake(heartbeat, "aborted");
         return false;
     }
+    wake_schedule_record_wake(
+        heartbeat->parts.schedule, agent->id, result->outcome == GATEWAY_REPLIED);
     stats_send_ended(stats, result->outcome == GATEWAY_REPLIED ? NULL : result->error.text);
     if (result->outcome != GATEWAY_REPLIED) {
         count_wake(heartbeat, "failed");

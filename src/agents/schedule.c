@@ -36,6 +36,7 @@ struct row {
     struct agent agent;
     struct heap_item due; /* in the heap unless the row is out */
     int64_t online_ms;    /* when it was last reported as online; 0: never */
+    unsigned failures;    /* wake-ups since the last one that succeeded */
     uint64_t list;        /* number of the last list that contained it */
     TAILQ_ENTRY(row) in_all;
 };
@@ -309,6 +310,15 @@ void wake_schedule_postpone(struct wake_schedule *schedule, const char *id, int6
     schedule_again(schedule, id, postponed_delay_ms, now_ms);
 }
 
+void wake_schedule_record_wake(struct wake_schedule *schedule, const char *id, bool woken)
+{
+    mutex_lock(&schedule->lock);
+    struct row *row = find_row_locked(schedule, id);
+    if (row != NULL)
+        row->failures = woken ? 0 : row->failures + 1;
+    mutex_unlock(&schedule->lock);
+}
+
 void wake_schedule_record_online(struct wake_schedule *schedule, const char *id, int64_t now_ms)
 {
     mutex_lock(&schedule->lock);
@@ -359,6 +369,17 @@ bool wake_schedule_find_slug(
     }
     mutex_unlock(&schedule->lock);
     return found == 1;
+}
+
+size_t wake_schedule_count_failing(struct wake_schedule *schedule)
+{
+    size_t count = 0;
+    const struct row *row;
+    mutex_lock(&schedule->lock);
+    TAILQ_FOREACH (row, &schedule->all, in_all)
+        count += row->failures >= WAKE_FAILURES ? 1 : 0;
+    mutex_unlock(&schedule->lock);
+    return count;
 }
 
 size_t wake_schedule_count(struct wake_schedule *schedule)

@@ -42,12 +42,13 @@ enum { MIN_TURN_WAIT_MS = 100 };
 static const int descriptors[LOG_STREAMS] = {
     [LOG_STREAM_OUT] = STDOUT_FILENO, [LOG_STREAM_ERR] = STDERR_FILENO};
 
-/* Guards gaps and turn_taken. */
+/* Guards gaps, dropped_total and turn_taken. */
 static struct mutex stream_lock = MUTEX_INITIALIZER;
 static struct {
     uint64_t lines;   /* dropped one after the other */
     int64_t since_ms; /* when the first was dropped, monotonic */
 } gaps[LOG_STREAMS];
+static uint64_t dropped_total; /* since the start, of both streams */
 static bool turn_taken;
 static struct cond turn_released;
 static pthread_once_t turn_cond_once = PTHREAD_ONCE_INIT;
@@ -177,6 +178,7 @@ static void gap_add_line(enum log_stream stream)
     mutex_lock(&stream_lock);
     if (gaps[stream].lines++ == 0)
         gaps[stream].since_ms = now_ms;
+    dropped_total++;
     mutex_unlock(&stream_lock);
 }
 
@@ -244,6 +246,14 @@ bool log_stream_flush_gaps(log_gap_format *format)
         all_reported = all_reported && gap_snapshot(stream, &since_ms) == 0;
     }
     return all_reported;
+}
+
+uint64_t log_stream_dropped(void)
+{
+    mutex_lock(&stream_lock);
+    uint64_t lines = dropped_total;
+    mutex_unlock(&stream_lock);
+    return lines;
 }
 
 static struct mutex fold_lock = MUTEX_INITIALIZER;

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "config/generated_token.h"
 #include "config/url.h"
 #include "config/values.h"
 
@@ -201,6 +202,19 @@ static void check_plain_http(const struct config *config, const struct values *v
         "expected an https:// URL, or ALLOW_PLAIN_HTTP=on if this is meant");
 }
 
+static int load_generated_token(struct config *config, struct problems *problems)
+{
+    struct error error;
+    int result = generated_token_load(config->generated_token_file, &config->gateway_token, &error);
+    if (result == ERROR_NO_MEMORY)
+        return result;
+    if (result != 0)
+        problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GENERATED_TOKEN_FILE: %s", error.text);
+    else if (!rules_register_secret(OPTION_OPENCLAW_GATEWAY_TOKEN, config->gateway_token))
+        return ERROR_NO_MEMORY;
+    return 0;
+}
+
 /* A local gateway is installed with a well-known token; any other needs one of its own. */
 static int fill_gateway_token(
     struct config *config, const struct values *values, struct problems *problems)
@@ -209,6 +223,8 @@ static int fill_gateway_token(
     if (!option_is_absent(values, OPTION_OPENCLAW_GATEWAY_TOKEN) || config->gateway_url == NULL ||
         config->gateway_url[0] == '\0' || url_parse(config->gateway_url, &url) != NULL)
         return 0;
+    if (config->generated_token_file != NULL)
+        return load_generated_token(config, problems);
     if (!is_local_gateway(&url)) {
         problems_add(problems, PROBLEM_ERROR,
             "OPENCLAW_GATEWAY_TOKEN is required for non-local OPENCLAW_GATEWAY_URL. "

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/log_output.h"
 #include "base/sync.h"
 #include "telemetry/exposition.h"
 
@@ -161,6 +162,16 @@ static void update_stats_gauges(struct stats *stats)
     set_gauge_ms(metrics, METRIC_LAST_REPORT, atomic_load(&stats->last_report_ms));
 }
 
+static void update_agent_gauges(struct metrics *metrics, const struct routes_sources *sources)
+{
+    json_t *missing = gateway_roster_missing(sources->roster);
+    bool has_fallback = sources->config->fallback_agent != NULL;
+    set_gauge(metrics, METRIC_AGENTS_UNKNOWN, has_fallback ? 0 : (int64_t)json_array_size(missing));
+    json_decref(missing);
+    set_gauge(metrics, METRIC_HEARTBEAT_FAILING_AGENTS,
+        (int64_t)wake_schedule_count_failing(sources->schedule));
+}
+
 static void update_health_gauges(struct metrics *metrics, const struct routes_sources *sources)
 {
     struct runtime_health health;
@@ -177,6 +188,8 @@ void metrics_page_append(struct text *body, const struct routes_sources *sources
     update_queue_gauges(metrics, sources);
     update_gateway_gauges(metrics, sources->breaker);
     update_stats_gauges(sources->stats);
+    update_agent_gauges(metrics, sources);
+    set_gauge(metrics, METRIC_LOG_LINES_DROPPED, (int64_t)log_stream_dropped());
     update_health_gauges(metrics, sources);
     set_gauge(metrics, METRIC_OTHER_RUNTIME,
         other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()) ? 1 : 0);

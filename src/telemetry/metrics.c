@@ -29,6 +29,10 @@
     {                   \
         .name = "agent" \
     }
+#define ACCOUNT                       \
+    {                                 \
+        .name = "account", .count = 1 \
+    }
 #define SECONDS(number) ((int64_t)((number)*1000000 + 0.5))
 #define BUCKETS(list) .bounds_us = (list), .bound_count = COUNT_OF(list)
 
@@ -111,10 +115,15 @@ static const char *const other_runtime_traces[] = {"delivered", "reply"};
 
 const struct metric_family metric_families[METRICS] = {
     [METRIC_BUILD_INFO] = GAUGE("build_info",
-        .help = "Always 1; the labels identify the build and the version of the backend.",
+        .help =
+            "Always 1; the labels identify the build, the account and the version of its backend.",
         .labels = {LABEL("backend", backend_versions), LABEL("version", versions),
-            LABEL("compiler", compilers)},
+            LABEL("compiler", compilers), ACCOUNT},
         .only_current = true),
+    [METRIC_UPGRADE_FAILED] = GAUGE("upgrade_failed",
+        .help = "1 if this process reported that an upgrade failed or was rolled back, else 0."),
+    [METRIC_LOG_LINES_DROPPED] = COUNTER("log_lines_dropped",
+        .help = "Log lines that were dropped because nothing read the stream."),
 
     [METRIC_NOTIFICATIONS_LISTED] = COUNTER("notifications_listed",
         .help = "Rows returned by polls; undelivered notifications are listed again by each poll."),
@@ -172,6 +181,10 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_HEARTBEATS] = COUNTER("heartbeats",
         .help = "Wake-ups by outcome; report_failed is counted in addition to a successful one.",
         .labels = {LABEL("outcome", heartbeat_outcomes)}),
+    [METRIC_HEARTBEAT_FAILING_AGENTS] = GAUGE("heartbeat_failing_agents",
+        .help = "Agents whose last three wake-ups or more have all failed."),
+    [METRIC_AGENTS_UNKNOWN] = GAUGE("agents_unknown_to_gateway",
+        .help = "Agents that the gateway lacks, 0 if another one stands in for them."),
 
     [METRIC_CONVEX_REQUESTS] =
         COUNTER("convex_requests", .help = "Calls of backend functions by outcome.",
@@ -270,7 +283,7 @@ static size_t label_value_count(const struct metric_label *label)
 {
     if (label->name == NULL)
         return 1;
-    return label->values != NULL ? label->count : METRICS_AGENTS + 1;
+    return label->count != 0 ? label->count : METRICS_AGENTS + 1;
 }
 
 size_t metrics_series_count(enum metric metric)
@@ -285,6 +298,7 @@ void metrics_init(struct metrics *metrics)
 {
     size_t cells = 0;
     memset(metrics, 0, sizeof *metrics);
+    metrics->account = "";
     mutex_init(&metrics->lock);
     for (int metric = 0; metric < METRICS; metric++) {
         metrics->first[metric] = cells;
@@ -299,6 +313,11 @@ void metrics_init(struct metrics *metrics)
 void metrics_fini(struct metrics *metrics)
 {
     mutex_fini(&metrics->lock);
+}
+
+void metrics_set_account(struct metrics *metrics, const char *account)
+{
+    metrics->account = account;
 }
 
 /* The place of slug among the first count, or count. */
@@ -444,6 +463,8 @@ const char *metrics_label_value(
     size_t place = series % label_value_count(&labels[label]);
     if (labels[label].values != NULL)
         return labels[label].values[place];
+    if (labels[label].count == 1)
+        return metrics->account;
     return metrics_agent_at(metrics, place);
 }
 

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 
-from harness import GATEWAY_TOKEN, SECRET, Harness, wait_for
+from harness import ACCOUNT, GATEWAY_TOKEN, SECRET, Harness, wait_for
 from webdriver import Browser
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -63,7 +63,8 @@ def tile(browser, name):
 def test_idle_page_renders(browser, harness):
     browser.open(harness.page())
     wait_for_state(browser, "Healthy")
-    expect(browser.run("return document.title") == "Healthy - Mission Control runtime",
+    expect(browser.run("return document.title") ==
+           "Healthy - %s - Mission Control runtime" % ACCOUNT,
            "wrong title")
     expect(tile(browser, "Delivered") == "0", "deliveries are shown before the first one")
     expect("nothing delivered yet" in browser.text("#charts"), "an empty chart has no label")

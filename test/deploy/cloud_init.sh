@@ -22,7 +22,7 @@ render_container() {
 render_native() {
     echo gateway_secret >"$work/gateway_token"
     render --native https://downloads.example/releases/latest/download --signing-key "$KEY" --gateway-url http://127.0.0.1:18789 \
-        --gateway-token-file "$work/gateway_token"
+        --gateway-token-file "$work/gateway_token" --ssh-port 2222
 }
 
 schema_is_valid() {
@@ -64,7 +64,7 @@ scripts_pass_shellcheck() {
 
 units_pass_verify() {
     local name
-    for name in machine.service upgrade.service upgrade.path upgrade.timer; do
+    for name in machine.service upgrade.service upgrade.path upgrade.timer setup.service; do
         { embedded "/etc/systemd/system/mission-control-$name"
             embedded "/usr/local/lib/systemd/system/mission-control-$name"; } |
             sed 's|/usr/local/sbin/mission-control-[a-z]*|/bin/true|' >"$work/mission-control-$name"
@@ -138,6 +138,114 @@ refuses_wrong_arguments() {
     refuses_missing_token
 }
 
+# Credentials in a URL are neither accepted nor repeated in the message.
+refuses_credentials() {
+    local url=https://user:very_secret@a-1.convex.cloud
+    refuses "--convex-url must not contain a user name" --account "$ACCOUNT" --convex-url "$url" --image a
+    refuses "--gateway-url must not contain a user name" "${COMMON[@]}" --image a --gateway-url "$url"
+    refuses "--native must not contain a user name" "${COMMON[@]}" --native "$url"
+}
+
+refuses_the_url_for_actions() {
+    local url
+    for url in https://a-1.convex.site https://A-1.Convex.SITE/ https://a-1.convex.site.:443/x; do
+        refuses "must be the one that ends in .convex.cloud" --account "$ACCOUNT" --convex-url "$url" --image a
+    done
+    render --convex-url https://convex.site.example.org --image a
+}
+
+ssh_port_is_opened() {
+    local port
+    render_container
+    grep -x '              tcp dport 22 accept' "$work/user-data"
+    fails grep sshd_config "$work/user-data"
+    render --image a --ssh-port 2222
+    grep -x '              tcp dport 2222 accept' "$work/user-data"
+    expect_equal "Port 2222" "$(embedded /etc/ssh/sshd_config.d/mission-control.conf)"
+    for port in 0 65536 22a -1 ''; do
+        refuses "--ssh-port must be a port" "${COMMON[@]}" --image a --ssh-port "${port:-x}"
+    done
+}
+
+# make_stubs: sets up programs for the setup script to call: they record their calls, dpkg-query knows
+# what the stub of apt-get has installed, and apt-get fails if the file offline exists.
+make_stubs() {
+    local name fake=$work/machine
+    rm -rf "$fake"
+    mkdir -p "$fake"/{bin,etc/apt/apt.conf.d,var/lib,proc}
+    echo 0123456789abcdef0123456789abcdef >"$fake/etc/machine-id"
+    printf 'swaps\nswapfile\n' >"$fake/proc/swaps"
+    for name in nft systemctl chown systemd-detect-virt sleep; do
+        printf '#!/bin/sh\necho "%s $*" >>%q/calls\n' "$name" "$fake" >"$fake/bin/$name"
+    done
+    cat >"$fake/bin/apt-get" <<STUB
+#!/bin/sh
+echo "apt-get \$*" >>$fake/calls
+test ! -e $fake/offline || exit 100
+for word; do touch "$fake/installed-\$word"; done
+STUB
+    cat >"$fake/bin/dpkg-query" <<STUB
+#!/bin/sh
+for name; do :; done
+test ! -e "$fake/installed-\$name" || echo installed
+STUB
+    chmod +x "$fake"/bin/*
+    embedded /usr/local/sbin/mission-control-setup | sed "s, /etc/, $fake/etc/,g; s,</etc/,<$fake/etc/,
+        s,>/etc/,>$fake/etc/,; s,/proc/swaps,$fake/proc/swaps,; s,/var/lib/,$fake/var/lib/,g" >"$fake/setup"
+}
+
+run_setup() {
+    PATH=$work/machine/bin:$PATH sh "$work/machine/setup"
+}
+
+# Only nftables is installed before the rules are loaded, and nothing is started.
+firewall_comes_first() {
+    render_container
+    make_stubs
+    run_setup
+    sed -n '/^nft /q; p' "$work/machine/calls" >"$work/before"
+    expect_equal "apt-get update nftables" \
+        "$(awk '/ update$/ { printf "apt-get update " } / install / { print $NF }' "$work/before" | tail -n 1)"
+    expect_no_match "^systemctl|docker|curl" "$work/before"
+    grep -x "systemctl enable nftables.service" "$work/machine/calls"
+    grep "install .*docker.io" "$work/machine/calls"
+}
+
+# Without a network the setup fails and leaves no mark, so the unit runs it again at the next boot.
+failed_setup_is_repeated() {
+    render_container
+    make_stubs
+    touch "$work/machine/offline"
+    fails run_setup
+    [[ ! -e $work/machine/var/lib/mission-control/setup-done ]]
+    rm "$work/machine/offline"
+    run_setup
+    [[ -e $work/machine/var/lib/mission-control/setup-done ]]
+    embedded /etc/systemd/system/mission-control-setup.service >"$work/setup.service"
+    grep -x 'ConditionPathExists=!/var/lib/mission-control/setup-done' "$work/setup.service"
+    grep -x 'WantedBy=multi-user.target' "$work/setup.service"
+    grep -x '  - \[systemctl, enable, mission-control-setup.service\]' "$work/user-data"
+}
+
+# Each machine has its own minute, for reboots and for upgrades.
+restarts_are_spread() {
+    local minutes id
+    render_container
+    for id in 1 2 3 4 5 6 7 8 9; do
+        make_stubs
+        echo "$id" >"$work/machine/etc/machine-id"
+        run_setup
+        grep -oE '^Unattended-Upgrade::Automatic-Reboot-Time "04:[0-5][0-9]";$' \
+            "$work/machine/etc/apt/apt.conf.d/53mission-control-reboot" >>"$work/minutes"
+    done
+    minutes=$(sort -u "$work/minutes" | wc -l)
+    ((minutes > 5))
+    embedded /etc/systemd/system/mission-control-upgrade.timer >"$work/timer"
+    grep -x OnCalendar=hourly "$work/timer"
+    grep -x RandomizedDelaySec=59min "$work/timer"
+    grep -x FixedRandomDelay=yes "$work/timer"
+}
+
 check_user_data() {
     local variant=$1
     check "$variant: user data is rendered" "render_$variant"
@@ -162,6 +270,12 @@ main() {
     check "the tokens are embedded" tokens_are_embedded
     check "no token is passed as an argument" token_is_not_an_argument
     check "wrong arguments are refused" refuses_wrong_arguments
+    check "a user name in a URL is refused" refuses_credentials
+    check "the URL for HTTP actions is refused" refuses_the_url_for_actions
+    check "the SSH port can be named" ssh_port_is_opened
+    check "the firewall comes up before anything else" firewall_comes_first
+    check "a setup that failed is repeated at the next boot" failed_setup_is_repeated
+    check "restarts are spread over an hour" restarts_are_spread
     finish
 }
 

@@ -104,17 +104,89 @@ settings_of() {
     compose openclaw config --format json | json_flatten | grep "^services\.$1\."
 }
 
-check_gateway_gets_no_service_token() {
-    local runtime gateway
-    printf 'SERVICE_TOKEN=%s\nOPENCLAW_GATEWAY_TOKEN=%s\nOPENAI_API_KEY=%s\n' \
-        "$SANDBOX_TOKEN" gateway-token sk-key >"$work/project/.env"
+# Whatever .env says, the runtime's container has no token and no key, and the gateway's no SERVICE_TOKEN.
+check_secrets_are_apart() {
+    local runtime gateway key
+    printf '%s\n' "SERVICE_TOKEN=$SANDBOX_TOKEN" OPENCLAW_GATEWAY_TOKEN=gw-secret \
+        {OPENAI,ANTHROPIC,AI_GATEWAY,VERCEL_AI_GATEWAY}_API_KEY=sk-key >"$work/project/.env"
     runtime=$(settings_of runtime)
     gateway=$(settings_of openclaw-gateway)
-    expect_contains "$runtime" "environment.SERVICE_TOKEN	$SANDBOX_TOKEN"
+    for key in "$SANDBOX_TOKEN" gw-secret; do
+        expect_lacks "$runtime" "$key"
+        expect_lacks "$gateway" "$key"
+    done
+    expect_lacks "$runtime" sk-key
+    expect_lacks "$runtime" API_KEY
     expect_lacks "$gateway" SERVICE_TOKEN
-    expect_lacks "$gateway" "$SANDBOX_TOKEN"
-    expect_contains "$gateway" "environment.OPENCLAW_GATEWAY_TOKEN	gateway-token"
-    expect_contains "$gateway" "environment.OPENAI_API_KEY	sk-key"
+    for key in OPENAI ANTHROPIC AI_GATEWAY VERCEL_AI_GATEWAY; do
+        expect_contains "$gateway" "environment.${key}_API_KEY	sk-key"
+    done
+}
+
+# A token in .env would be ignored, which the scripts say before anything starts.
+check_token_in_env_is_refused() {
+    local name script
+    for name in SERVICE_TOKEN OPENCLAW_GATEWAY_TOKEN; do
+        printf 'ACCOUNT_ID=k57abc\n%s=x\n' "$name" >"$work/project/.env"
+        for script in runtime-docker-up.sh runtime-upgrade-local.sh; do
+            fails env PROFILE=openclaw "$ROOT/scripts/$script" >"$work/up.log" 2>&1
+            expect_contains "$(cat "$work/up.log")" "set ${name}_HOST_FILE"
+        done
+    done
+    rm "$work/project/.env"
+}
+
+# The two containers find the same file, a random one in their volume or the given one.
+check_gateway_token_is_shared() {
+    local runtime gateway settings
+    runtime=$(settings_of runtime)
+    gateway=$(settings_of openclaw-gateway)
+    for settings in "$runtime" "$gateway"; do
+        expect_contains "$settings" "OPENCLAW_GENERATED_TOKEN_FILE	/run/mission-control/gateway_token"
+        expect_contains "$settings" "OPENCLAW_GATEWAY_TOKEN_FILE	"$'\n'
+    done
+    echo OPENCLAW_GATEWAY_TOKEN_HOST_FILE=./token >"$work/project/.env"
+    for settings in "$(settings_of runtime)" "$(settings_of openclaw-gateway)"; do
+        expect_contains "$settings" "OPENCLAW_GATEWAY_TOKEN_FILE	/run/mission-control-host/gateway_token"
+        expect_contains "$settings" "source	$work/project/token"
+    done
+    rm "$work/project/.env"
+}
+
+# The started container: neither its settings nor its processes' arguments have a token or a key.
+check_runtime_shows_no_secret() {
+    local name
+    name=$(container runtime)
+    printf '%s\n' "ACCOUNT_ID=$SANDBOX_ACCOUNT" CONVEX_URL=http://sandbox:3210 "HEALTH_PORT=$HEALTH_PORT" \
+        SERVICE_TOKEN_HOST_FILE=./service_token OPENAI_API_KEY=sk-key-of-the-test >"$work/project/.env"
+    printf '%s\n' "$SANDBOX_TOKEN" >"$work/project/service_token"
+    compose "" up --no-build -d --wait
+    docker exec "$name" cat /run/mission-control/gateway_token >"$work/gateway_token"
+    grep -qxE '[0-9a-f]{64}' "$work/gateway_token"
+    docker inspect "$name" >"$work/inspected"
+    docker exec "$name" cat /proc/1/environ /proc/1/cmdline >>"$work/inspected"
+    expect_no_match "$SANDBOX_TOKEN|sk-key-of-the-test|API_KEY|$(cat "$work/gateway_token")" "$work/inspected"
+    expect_equal "600 10001" "$(docker exec "$name" stat -c '%a %u' /run/mission-control/gateway_token)"
+    docker exec "$name" mission-control-runtime --check-config | grep -F 'OPENCLAW_GATEWAY_TOKEN=***'
+}
+
+# The next container finds the token that the first one made.
+check_gateway_token_is_kept() {
+    compose "" up --no-build -d --wait --force-recreate
+    expect_equal "$(cat "$work/gateway_token")" \
+        "$(docker exec "$(container runtime)" cat /run/mission-control/gateway_token)" "token"
+    compose "" rm -f -s -v runtime
+    rm "$work/project/.env"
+}
+
+# Its first check comes after 2 s, not after 10.
+check_start_is_fast() {
+    local began_ms
+    compose sandbox stop sandbox-runtime
+    began_ms=$(now_ms)
+    compose sandbox up --no-build -d --wait sandbox-runtime
+    echo "healthy within $(($(now_ms) - began_ms)) ms"
+    (($(now_ms) - began_ms < 8000))
 }
 
 # gateway_url_with LINE: prints the runtime's gateway URL with that line in .env.
@@ -166,7 +238,8 @@ check_runtime_without_settings() {
 check_runtime_without_gateway() {
     local name
     name=$(container runtime)
-    printf '%s\n' "ACCOUNT_ID=$SANDBOX_ACCOUNT" "SERVICE_TOKEN=$SANDBOX_TOKEN" \
+    printf '%s\n' "$SANDBOX_TOKEN" >"$work/project/service_token"
+    printf '%s\n' "ACCOUNT_ID=$SANDBOX_ACCOUNT" SERVICE_TOKEN_HOST_FILE=./service_token \
         CONVEX_URL=http://sandbox:3210 "HEALTH_PORT=$HEALTH_PORT" >"$work/project/.env"
     compose "" up --no-build -d --wait
     wait_until 30 reports_no_gateway "$name"
@@ -213,7 +286,9 @@ test_demo() {
     check "the scripts require an account" check_account_is_required
     check "every profile includes the runtime" check_profiles
     check "an unknown profile is reported" check_unknown_profile
-    check "the gateway gets its keys but not SERVICE_TOKEN" check_gateway_gets_no_service_token
+    check "keys reach the gateway alone, and tokens are in no setting" check_secrets_are_apart
+    check "a token in .env is refused by the scripts" check_token_in_env_is_refused
+    check "runtime and gateway share the file of the token" check_gateway_token_is_shared
     check "OPENCLAW_GATEWAY_URL has a default that can be overridden" check_gateway_url
     check "the demo starts, with board and health port on the host" check_sandbox_starts
     check "its ports are published on loopback only" check_ports_are_local
@@ -221,6 +296,9 @@ test_demo() {
     check "its runtime is hardened" is_hardened sandbox-runtime
     check "its sandbox is hardened" is_hardened sandbox
     check "a message is answered" message_is_answered "$SANDBOX_PORT"
+    check "its runtime is healthy soon after a start" check_start_is_fast
+    check "docker inspect of the runtime shows no token and no key" check_runtime_shows_no_secret
+    check "the gateway's token is made once" check_gateway_token_is_kept
     check "a runtime without settings reports what is missing" check_runtime_without_settings
     check "a runtime without a gateway names the setting" check_runtime_without_gateway
     check "a restart request on the board restarts the container" check_restart_request

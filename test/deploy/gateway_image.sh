@@ -56,12 +56,13 @@ check_declarations() {
 # The profile as shipped, with test settings, a backend and a model provider.
 make_project() {
     sed -e "s/^ACCOUNT_ID=.*/ACCOUNT_ID=$SANDBOX_ACCOUNT/" \
-        -e "s/^SERVICE_TOKEN=.*/SERVICE_TOKEN=$SANDBOX_TOKEN/" \
         -e "s/^HEALTH_PORT=.*/HEALTH_PORT=$HEALTH_PORT/" \
         -e 's,^CONVEX_URL=.*,CONVEX_URL=http://backend:3210,' \
         "$ROOT/.env.example" >"$work/project/.env"
     printf '%s\n' OPENCLAW_AGENTS=jarvis,friday OPENCLAW_MODEL=fake/echo \
         OPENCLAW_FALLBACK_AGENT=main "OPENCLAW_VERSION=$release" >>"$work/project/.env"
+    printf '%s\n' "$SANDBOX_TOKEN" >"$work/project/service_token"
+    echo SERVICE_TOKEN_HOST_FILE=./service_token >>"$work/project/.env"
     cp "$ROOT"/test/gateway/{provider,make-template}.mjs "$work/project/"
     cp "$ROOT/openclaw/openclaw.template.json" "$work/project/template-in.json"
     docker run --rm -v "$work/project:/project:ro" --entrypoint node "$gateway_image" \
@@ -81,7 +82,7 @@ services:
       OPENCLAW_TELEMETRY: 0
     volumes: ["./template.json:/template.json:ro"]
   backend:
-    image: $IMAGE
+    image: $SANDBOX_IMAGE
     entrypoint: [/usr/local/bin/mission-control-sandbox]
     command: [--demo, --host, 0.0.0.0]
     healthcheck:

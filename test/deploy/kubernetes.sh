@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Renders the example of deploy/kubernetes, checks the objects, and validates them against the API schemas
-# from npm.
+# Renders the examples of deploy/kubernetes, checks the objects, and validates them against the API schemas
+# from npm. Says with which kubectl.
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
@@ -8,29 +8,38 @@
 readonly STOP_RESERVE_S=12
 readonly SCHEMAS=(kubernetes-models@5.1.0 @kubernetes-models/prometheus-operator@6.0.0)
 
-# kubectl before 1.21 accepts directories only as bases.
-adapt_to_old_kubectl() {
-    local minor
-    minor=$(kubectl version --client | grep -oE 'v1\.[0-9]+' | head -n 1)
-    if ((${minor#v1.} < 21)); then
-        sed -i 's/^resources:$/bases:/' "$work/kubernetes/overlays/example/kustomization.yaml"
-    fi
+readonly MIN_MINOR=22
+
+# Whether kubectl can add labels to selectors (1.22); says its version either way.
+kubectl_is_new_enough() {
+    local version minor
+    version=$(kubectl version --client 2>/dev/null | grep -oE 'v1\.[0-9]+[^ ",]*' | head -n 1)
+    say "kubectl ${version:-of an unknown version}"
+    minor=${version#v1.}
+    ((${minor%%[^0-9]*} >= MIN_MINOR)) && return
+    skip "rendering for Kubernetes" "kubectl is older than 1.$MIN_MINOR"
+    return 1
 }
 
 # Writes a line "KIND.path<TAB>value" for each value to $work/rendered.
 render() {
     local example=$work/kubernetes/overlays/example
+    local gateway=$work/kubernetes/overlays/example-gateway
     cp -r deploy/kubernetes "$work/kubernetes"
-    adapt_to_old_kubectl
+    echo gateway_secret >"$gateway/openclaw_gateway_token"
+    echo OPENAI_API_KEY=sk-key >"$gateway/provider_keys.env"
     echo mc_service_k57acme_secret >"$example/service_token"
     echo gateway_secret >"$example/openclaw_gateway_token"
     kubectl kustomize "$example" >"$work/example.yaml"
     kubectl kustomize "$work/kubernetes/monitoring" >"$work/monitoring.yaml"
+    kubectl kustomize "$gateway" >"$work/gateway.yaml"
+    # Objects of the gateway are named Gateway.KIND; of its two Secrets the last one counts.
     python3 -c 'import json, sys, yaml
-objects = [d for f in sys.argv[2:] for d in yaml.safe_load_all(open(f))]
-json.dump(objects, open(sys.argv[1], "w"))
-json.dump({d["kind"]: d for d in objects}, sys.stdout)' "$work"/{objects.json,example.yaml,monitoring.yaml} |
-        json_flatten >"$work/rendered"
+files = {f: list(yaml.safe_load_all(open(f))) for f in sys.argv[2:]}
+json.dump([d for objects in files.values() for d in objects], open(sys.argv[1], "w"))
+prefix = lambda f: "Gateway." if f.endswith("gateway.yaml") else ""
+json.dump({prefix(f) + d["kind"]: d for f, objects in files.items() for d in objects}, sys.stdout)' \
+        "$work"/{objects.json,example.yaml,monitoring.yaml,gateway.yaml} | json_flatten >"$work/rendered"
     (($(wc -l <"$work/rendered") > 80))
 }
 
@@ -121,6 +130,70 @@ sets_known_settings_only() {
     done
 }
 
+# expect_port PATH PORT: whether one of the ports of a rule is PORT.
+expect_port() {
+    grep -qE -- "^$1\.ports\.[0-9]+\.port	$2\$" "$work/rendered"
+}
+
+# DNS by pods, by the node's cache and on OpenShift; the backend over IPv4 and IPv6.
+network_is_reachable() {
+    local dns=NetworkPolicy.spec.egress.0 backend=NetworkPolicy.spec.egress.1 protocol
+    expect_value $dns.to.0.namespaceSelector.matchLabels.kubernetes.io/metadata.name kube-system
+    expect_value $dns.to.1.ipBlock.cidr 169.254.20.10/32
+    expect_value $dns.to.2.namespaceSelector.matchLabels.kubernetes.io/metadata.name openshift-dns
+    expect_port $dns 53
+    expect_port $dns 5353
+    for protocol in UDP TCP; do
+        expect_equal 2 "$(grep -cE "^$dns\.ports\..*	$protocol$" "$work/rendered")" "ports over $protocol"
+    done
+    expect_value $backend.to.0.ipBlock.cidr 0.0.0.0/0
+    expect_value $backend.to.1.ipBlock.cidr ::/0
+    expect_value $backend.to.1.ipBlock.except.0 fe80::/10
+}
+
+# Runtime and gateway find and admit each other, and nobody else does.
+gateway_fits_the_runtime() {
+    local pod=Gateway.StatefulSet.spec.template.spec name=app.kubernetes.io/name instance=app.kubernetes.io/instance
+    local rule path
+    expect_value ConfigMap.data.OPENCLAW_GATEWAY_URL "http://$(value_of Gateway.Service.metadata.name):18789"
+    expect_value ConfigMap.data.TASK_STATUS_BASE_URL "http://$(value_of Service.metadata.name):3001"
+    fails grep -F TASK_STATUS_BASE_URL <(grep '^StatefulSet' "$work/rendered")
+    for path in StatefulSet.spec.template.metadata.labels Service.spec.selector NetworkPolicy.spec.podSelector.matchLabels; do
+        expect_value "Gateway.$path.$name" openclaw-gateway
+        expect_value "Gateway.$path.$instance" acme
+    done
+    for rule in NetworkPolicy.spec.ingress.1:openclaw-gateway Gateway.NetworkPolicy.spec.ingress.0:mission-control-runtime; do
+        expect_value "${rule%%:*}.from.0.podSelector.matchLabels.$name" "${rule#*:}"
+        expect_value "${rule%%:*}.from.0.podSelector.matchLabels.$instance" acme
+    done
+    expect_value Gateway.Service.spec.ports.0.port 18789
+    expect_value $pod.containers.0.ports.0.containerPort 18789
+}
+
+# A Service named openclaw-gateway would set OPENCLAW_GATEWAY_PORT to its address.
+service_links_are_off() {
+    expect_value StatefulSet.spec.template.spec.enableServiceLinks false
+    expect_value Gateway.StatefulSet.spec.template.spec.enableServiceLinks false
+    expect_equal 18789 "$(OPENCLAW_GATEWAY_PORT=tcp://10.96.0.7:18789 OPENCLAW_GATEWAY_SERVICE_HOST=10.96.0.7 \
+        node openclaw/merge-config.mjs --print-port)" "port in spite of a service link"
+}
+
+gateway_is_hardened() {
+    local pod=Gateway.StatefulSet.spec.template.spec
+    expect_value Gateway.StatefulSet.spec.replicas 1
+    expect_value $pod.automountServiceAccountToken false
+    expect_value $pod.securityContext.runAsNonRoot true
+    expect_value $pod.containers.0.securityContext.allowPrivilegeEscalation false
+    expect_value $pod.containers.0.securityContext.capabilities.drop.0 ALL
+    expect_value $pod.containers.0.env.0.name OPENCLAW_GATEWAY_TOKEN_FILE
+    fails grep -E 'SERVICE_TOKEN|sk-key|gateway_secret' <(grep '^Gateway.StatefulSet' "$work/rendered")
+}
+
+no_field_is_deprecated() {
+    fails grep -rnE '^(commonLabels|bases|patchesStrategicMerge):' deploy/kubernetes
+    fails grep -i deprecated <(kubectl kustomize "$work/kubernetes/overlays/example" 2>&1 >/dev/null)
+}
+
 grace_exceeds_shutdown() {
     local grace_ms
     grace_ms=$(grep -oE '^# SHUTDOWN_GRACE_MS=[0-9]+' .env.example | cut -d= -f2)
@@ -148,6 +221,7 @@ check_schemas() {
 main() {
     cd "$ROOT"
     if ! has_tools "rendering for Kubernetes" kubectl python3; then finish && return; fi
+    if ! kubectl_is_new_enough; then finish && return; fi
     if ! python3 -c 'import yaml' 2>/dev/null; then
         skip "rendering for Kubernetes" "Python has no yaml module"
         finish && return
@@ -160,6 +234,11 @@ main() {
     check "an account's objects select its own pod" selectors_match_the_account
     check "it gets its settings and tokens" gets_settings_and_tokens
     check "it sets only settings that exist" sets_known_settings_only
+    check "DNS and the backend are reachable, over IPv6, too" network_is_reachable
+    check "runtime and gateway fit each other" gateway_fits_the_runtime
+    check "the gateway's pod is hardened" gateway_is_hardened
+    check "no field is deprecated" no_field_is_deprecated
+    if has_tools "links of Services" node; then check "links of Services are off" service_links_are_off; fi
     check "the grace period exceeds the shutdown time" grace_exceeds_shutdown
     check_schemas
     finish

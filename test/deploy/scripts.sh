@@ -138,6 +138,22 @@ demo_knows_two_backends() {
     grep -F '""; expected v0 or v1' "$work/output"
 }
 
+# Compose passes settings by name: a new one must not be forgotten. Those below are given in other ways.
+compose_passes_each_setting() {
+    sed '/^# --- Gateway container only/,$d' .env.example | sed -n 's/^\(# \)\{0,1\}\([A-Z_]*\)=.*/\2/p' |
+        grep -vxE 'SERVICE_TOKEN(_FILE)?|OPENCLAW_GATEWAY_TOKEN' | sort -u >"$work/settings"
+    sed -n '/^  runtime:$/,/^  openclaw-gateway:$/p' docker-compose.runtime.yml |
+        sed -n 's/^      \([A-Z_]*\): .*/\1/p' | grep -vxE '(SERVICE|OPENCLAW_GATEWAY)_TOKEN_FILE' | sort -u >"$work/passed"
+    diff "$work/settings" "$work/passed"
+}
+
+# The version that people copy into their .env is the one that the image has.
+example_names_the_gateway_of_the_image() {
+    local release
+    release=$(sed -n 's/^ARG OPENCLAW_VERSION=//p' openclaw/Dockerfile)
+    grep -x "# OPENCLAW_VERSION=$release" .env.example
+}
+
 # make_tree FILE HEADER: makes a source tree in which FILE includes HEADER.
 make_tree() {
     rm -rf "$work/tree"
@@ -172,6 +188,8 @@ other_spelling_is_found() {
 
 main() {
     cd "$ROOT"
+    check "the Compose file passes each setting to the runtime" compose_passes_each_setting
+    check ".env.example names the gateway's version in its image" example_names_the_gateway_of_the_image
     check "the project's includes follow the permitted edges" layers_of_the_project_hold
     check "a forbidden include is found" forbidden_include_is_found
     check "a private header is private to its directory" private_header_is_private

@@ -11,9 +11,21 @@ readonly TOKEN=$SANDBOX_TOKEN
 readonly KEY=sk-provider-key-of-the-test
 readonly UPGRADE_IMAGE=mission-control-runtime:upgrade-$$
 
+# Those of the upgrades, and those that a rollback left without a name, which carry the label of this run.
+remove_images() {
+    docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime
+    docker images -q --filter "label=run=$$" | sort -u | xargs -r "$DOCKER" rmi -f
+}
+
+check_no_image_remains() {
+    remove_images
+    expect_equal "" "$(docker images -a -q --filter "label=run=$$")" "images"
+    expect_equal "" "$(docker images -q mission-control-previous)" "previous images"
+}
+
 clean_up() {
     [[ -z ${COMPOSE_FILE-} ]] || make_down >/dev/null 2>&1 || true
-    docker rmi -f "$UPGRADE_IMAGE" mission-control-previous:runtime >/dev/null 2>&1 || true
+    remove_images >/dev/null 2>&1 || true
     remove_work_dir
 }
 
@@ -22,13 +34,15 @@ make_env() {
     sed -e "s/^ACCOUNT_ID=.*/ACCOUNT_ID=$SANDBOX_ACCOUNT/" -e "s/^HEALTH_PORT=.*/HEALTH_PORT=$HEALTH_PORT/" \
         -e 's,^CONVEX_URL=.*,CONVEX_URL=http://openclaw-gateway:18789,' \
         "$ROOT/.env.example" >"$work/project/.env"
-    printf 'HEALTH_CHECK_INTERVAL=1000\nSERVICE_TOKEN_HOST_FILE=./service_token\nANTHROPIC_API_KEY=%s\n' "$KEY" \
-        >>"$work/project/.env"
+    printf '%s\n' HEALTH_CHECK_INTERVAL=1000 SERVICE_TOKEN_HOST_FILE=./service_token OPENCLAW_GATEWAY_TOKEN_HOST_FILE=./gateway_token \
+        "ANTHROPIC_API_KEY=$KEY" >>"$work/project/.env"
+    # The sandbox's own, as its gateway takes no other.
+    echo local >"$work/project/gateway_token"
     printf '%s\n' "$TOKEN" >"$work/project/service_token"
     cat >"$work/project/sandbox.yml" <<OVERRIDE
 services:
   openclaw-gateway:
-    image: $IMAGE
+    image: $SANDBOX_IMAGE
     entrypoint: [/usr/local/bin/mission-control-sandbox]
     command: [--demo, --host, 0.0.0.0, --port, "18789"]
     healthcheck:
@@ -41,7 +55,11 @@ OVERRIDE
 check_openclaw_starts() {
     PROFILE=openclaw DAEMON=1 BUILD=0 "$ROOT/scripts/runtime-docker-up.sh" | tee "$work/up.log"
     expect_contains "$(cat "$work/up.log")" "http://127.0.0.1:$HEALTH_PORT/health"
-    expect_contains "$(network_request host GET "$HEALTH_PORT" /health)" '"status": "healthy"'
+    wait_until 30 reports_healthy
+}
+
+reports_healthy() {
+    network_request host GET "$HEALTH_PORT" /health | grep -F '"status": "healthy"'
 }
 
 check_stop_timeouts() {
@@ -73,7 +91,7 @@ upgrade_to() {
     local label=$1
     shift
     mkdir -p "$work/project/next"
-    printf '%s\n' "FROM $IMAGE" "LABEL release=$label" "$@" >"$work/project/next/Dockerfile"
+    printf '%s\n' "FROM $IMAGE" "LABEL release=$label run=$$" "$@" >"$work/project/next/Dockerfile"
     PROFILE="" UPGRADE_TIMEOUT_S=20 "$ROOT/scripts/runtime-upgrade-local.sh" 2>&1
 }
 
@@ -173,6 +191,7 @@ test_runtime() {
     check "images of another version than the requested one are rolled back" other_version_is_rolled_back
     check "--if-requested does nothing without a request" nothing_is_requested
     check "docker-down VOLUMES=1 leaves nothing behind" check_nothing_remains
+    check "no image of the test is left behind" check_no_image_remains
 }
 
 test_upgrade() {

@@ -196,6 +196,7 @@ static void test_heartbeats_are_counted(void **state)
     expect_series(env, "mission_control_runs_total{kind=\"first\"}", 0);
     board_gateway_fault(env, json_pack("{s:s, s:i}", "action", "status", "status", 400));
     wait_series(env, "mission_control_heartbeats_total{outcome=\"failed\"}", 1);
+    wait_series(env, "mission_control_heartbeat_failing_agents", 1);
     test_env_stop_runtime(env);
 }
 
@@ -260,7 +261,11 @@ static void test_metrics_hold_no_secret_and_no_id(void **state)
     assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
     assert_null(strstr(body, TEST_SECRET));
     assert_null(strstr(body, TEST_GATEWAY_TOKEN));
-    assert_null(strstr(body, TEST_ACCOUNT));
+    /* The account tells one runtime from another, and is in one label alone. */
+    const char *account = strstr(body, ",account=\"" TEST_ACCOUNT "\"} 1\n");
+    assert_non_null(account);
+    assert_ptr_equal(strstr(body, TEST_ACCOUNT), account + sizeof ",account=\"" - 1);
+    assert_null(strstr(account + sizeof ",account=\"", TEST_ACCOUNT));
     assert_null(strstr(body, board_string(json_array_get(rows, 0), "id")));
     assert_null(strstr(body, "agent:"));
     free(body);

@@ -247,6 +247,15 @@ static void leave_rollback(struct test_env *env)
     json_decref(request);
 }
 
+/* What the alert about failed upgrades looks at. */
+static void expect_upgrade_metric(struct test_env *env, const char *line)
+{
+    char *body;
+    assert_int_equal(test_env_health_get(env, "/metrics", &body), 200);
+    assert_non_null(strstr(body, line));
+    free(body);
+}
+
 static void test_rollback_by_the_installer_is_recorded(void **state)
 {
     struct test_env *env = *state;
@@ -261,6 +270,7 @@ static void test_rollback_by_the_installer_is_recorded(void **state)
     assert_string_equal(board_string(entry, "status"), "rolled_back");
     assert_string_equal(board_string(entry, "error"), "runtime 0.3.0 did not answer within 120 s");
     assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
+    expect_upgrade_metric(env, "\nmission_control_upgrade_failed 1\n");
     json_decref(entry);
     assert_false(state_has(env, "upgrade-request.json"));
     assert_false(state_has(env, "upgrade-result.json"));
@@ -310,6 +320,7 @@ static void test_effective_upgrade_is_reported_as_success(void **state)
     assert_string_equal(board_string(entry, "fromRuntimeVersion"), "0.2.0");
     json_decref(entry);
     assert_false(state_has(env, "upgrade-request.json"));
+    expect_upgrade_metric(env, "\nmission_control_upgrade_failed 0\n");
     test_env_stop_runtime(env);
 }
 

@@ -198,6 +198,7 @@ static void test_partial_line_is_terminated(void **state)
     (void)state;
     enum { MAX_BYTES = 40 };
     char bytes[PIECE_BYTES] = "";
+    uint64_t dropped_before = log_stream_dropped();
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     const struct rlimit small = {.rlim_cur = MAX_BYTES, .rlim_max = before.rlim_max};
@@ -217,6 +218,7 @@ static void test_partial_line_is_terminated(void **state)
     const char *next = expect_line(bytes + MAX_BYTES + 1, "warn [Log] dropped 2 lines in ");
     next = expect_line(next, "info [A] again\n");
     assert_string_equal(next, "");
+    assert_int_equal(log_stream_dropped() - dropped_before, 2);
 }
 
 static void *log_many(void *argument)

@@ -97,10 +97,12 @@ static void test_build_has_only_its_current_series(void **state)
     must_expose(fixture,
         "\nmission_control_build_info{backend=\"unknown\",version=\"" MISSION_CONTROL_VERSION
         "\",compiler=\"");
+    metrics_set_account(&fixture->metrics, "acme \"one\"");
+    must_expose(fixture, ",account=\"acme \\\"one\\\"\"} 1\n");
     metrics_set(&fixture->metrics, METRIC_BUILD_INFO, "unknown", 0);
     metrics_set(&fixture->metrics, METRIC_BUILD_INFO, "v1", 1);
     must_expose(fixture, " gauge\nmission_control_build_info{backend=\"v1\",");
-    must_expose(fixture, "} 1\n# HELP mission_control_notifications_listed_total");
+    must_expose(fixture, "} 1\n# HELP mission_control_upgrade_failed ");
     assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v1"), 1);
     assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v0"), 0);
     assert_int_equal(metrics_value(&fixture->metrics, METRIC_BUILD_INFO, "v2"), 0);

@@ -44,6 +44,7 @@ static const struct {
     {"BACKEND_VERSION", OPTION_CHOICE, "auto", 0, 0},
     {"OPENCLAW_GATEWAY_URL", OPTION_URL, "http://127.0.0.1:18789", 0, 0},
     {"OPENCLAW_GATEWAY_TOKEN", OPTION_TEXT, NULL, 0, 0},
+    {"OPENCLAW_GENERATED_TOKEN_FILE", OPTION_PATH, NULL, 0, 0},
     {"OPENCLAW_GATEWAY_COMMAND", OPTION_TEXT, NULL, 0, 0},
     {"OPENCLAW_REQUEST_TIMEOUT_MS", OPTION_DURATION, "60000", 100, 3600000},
     {"OPENCLAW_VERSION", OPTION_TEXT, NULL, 0, 0},
@@ -187,8 +188,8 @@ static bool is_read_by_others(const char *name)
 {
     static const char *const names[] = {"ANTHROPIC_API_KEY", "OPENAI_API_KEY",
         "VERCEL_AI_GATEWAY_API_KEY", "AI_GATEWAY_API_KEY", "SERVICE_TOKEN_FILE", "COMPOSE_PROFILES",
-        "SERVICE_TOKEN_HOST_FILE", "STOP_GRACE_PERIOD", "OPENCLAW_AGENTS", "OPENCLAW_MODEL",
-        "OPENCLAW_MAX_CONCURRENT"};
+        "SERVICE_TOKEN_HOST_FILE", "OPENCLAW_GATEWAY_TOKEN_HOST_FILE", "STOP_GRACE_PERIOD",
+        "OPENCLAW_AGENTS", "OPENCLAW_MODEL", "OPENCLAW_MAX_CONCURRENT"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], name) == 0)
             return true;
@@ -212,7 +213,7 @@ static void test_env_example_lists_nothing_else(void **state)
         if (option_find(name) == NULL && !is_read_by_others(name))
             fail_msg(".env.example has %s, which no program reads", name);
     }
-    assert_int_equal(names, CONFIG_OPTIONS + 11);
+    assert_int_equal(names, CONFIG_OPTIONS + 12);
     free(example);
 }
 

@@ -44,6 +44,7 @@ static int setup(void **state)
         .enabled = true, .url = "http://gateway:18789", .idle_probe_ms = 60000};
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
+    fixture->config.account_id = strdup("acme");
     fixture->config.runtime_version = strdup("0.2.0");
     fixture->config.droplet_id = strdup("d-1");
     fixture->config.droplet_ip = strdup("192.0.2.7");
@@ -245,7 +246,8 @@ static const char *const FRESH = "{\n"
                                  "    \"clockAheadMs\": null\n"
                                  "  },\n"
                                  "  \"upgrade\": null,\n"
-                                 "  \"otherRuntime\": false\n"
+                                 "  \"otherRuntime\": false,\n"
+                                 "  \"account\": \"acme\"\n"
                                  "}";
 
 static void test_fresh_health_is_byte_exact(void **state)

@@ -307,6 +307,31 @@ static void test_busy_agent_is_reported_once_per_interval(void **state)
 }
 
 /* Of two agents with the same id the first counts, in every list. */
+static void test_three_failed_wakes_in_a_row_are_counted(void **state)
+{
+    list_agents(*state, 2, MINUTE_MS, START);
+    for (int i = 0; i < WAKE_FAILURES - 1; i++)
+        wake_schedule_record_wake(*state, "a0", false);
+    assert_int_equal(wake_schedule_count_failing(*state), 0);
+    wake_schedule_record_wake(*state, "a0", false);
+    wake_schedule_record_wake(*state, "a1", true);
+    wake_schedule_record_wake(*state, "unknown", false);
+    assert_int_equal(wake_schedule_count_failing(*state), 1);
+    wake_schedule_record_wake(*state, "a0", true);
+    assert_int_equal(wake_schedule_count_failing(*state), 0);
+}
+
+/* An agent that is gone from the board is nobody's worry any more. */
+static void test_removed_agents_do_not_count_as_failing(void **state)
+{
+    list_agents(*state, 2, MINUTE_MS, START);
+    for (int i = 0; i < WAKE_FAILURES; i++)
+        wake_schedule_record_wake(*state, "a1", false);
+    assert_int_equal(wake_schedule_count_failing(*state), 1);
+    list_agents(*state, 1, MINUTE_MS, START);
+    assert_int_equal(wake_schedule_count_failing(*state), 0);
+}
+
 static void test_agent_listed_twice_counts_once(void **state)
 {
     char id[ID_BYTES];
@@ -349,6 +374,8 @@ int main(void)
         WITH_SCHEDULE(test_postponed_agents_are_spread),
         WITH_SCHEDULE(test_overdue_agents_are_spread_after_suspend),
         WITH_SCHEDULE(test_busy_agent_is_reported_once_per_interval),
+        WITH_SCHEDULE(test_three_failed_wakes_in_a_row_are_counted),
+        WITH_SCHEDULE(test_removed_agents_do_not_count_as_failing),
         WITH_SCHEDULE(test_agent_listed_twice_counts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,7 +110,7 @@ function showState(status) {
   list.hidden = !status.reasons.length;
   write(element("upgrade"), status.upgrade ? status.upgrade + "." : "");
   element("upgrade").hidden = !status.upgrade;
-  document.title = word + " - Mission Control runtime";
+  document.title = word + " - " + status.account + " - Mission Control runtime";
 }
 
 function showUnreachable(why) {
@@ -121,7 +121,7 @@ function showUnreachable(why) {
     : why);
   element("reasons").hidden = true;
   element("upgrade").hidden = true;
-  document.title = "No response - Mission Control runtime";
+  document.title = "No response - " + (seen.status ? seen.status.account + " - " : "") + "Mission Control runtime";
 }
 
 function showSeen() {

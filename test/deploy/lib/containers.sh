@@ -3,7 +3,7 @@
 #
 # Environment: DOCKER, or else DEPLOY_ENGINE, is the container engine's command (docker);
 # DOCKER_BUILD_OPTIONS are passed to docker build, e.g. --network=host; MISSION_CONTROL_IMAGE is an
-# image to test instead of building one.
+# image to test instead of building one, MISSION_CONTROL_SANDBOX_IMAGE that of the demo.
 
 # shellcheck source-path=SCRIPTDIR source=checks.sh
 . "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
@@ -11,6 +11,7 @@
 export DOCKER=${DOCKER:-${DEPLOY_ENGINE:-docker}}
 readonly BASE_IMAGE=debian:bookworm-slim
 IMAGE=${MISSION_CONTROL_IMAGE:-mission-control-runtime:test}
+SANDBOX_IMAGE=${MISSION_CONTROL_SANDBOX_IMAGE:-mission-control-sandbox:test}
 # The account that the sandbox serves by default.
 # shellcheck disable=SC2034
 readonly SANDBOX_ACCOUNT=k57sandb0x0000000000000000000000
@@ -27,11 +28,13 @@ skip_without_engine() {
     fi
 }
 
+# Builds the runtime's image and the demo's, unless they are given.
 build_image() {
     local options=()
-    [[ -z ${MISSION_CONTROL_IMAGE-} ]] || return 0
     read -ra options <<<"${DOCKER_BUILD_OPTIONS-}"
-    docker build "${options[@]}" -t "$IMAGE" "$ROOT"
+    [[ -n ${MISSION_CONTROL_IMAGE-} ]] || docker build "${options[@]}" -t "$IMAGE" "$ROOT"
+    [[ -n ${MISSION_CONTROL_SANDBOX_IMAGE-} ]] ||
+        docker build "${options[@]}" --target sandbox -t "$SANDBOX_IMAGE" "$ROOT"
 }
 
 # inspect CONTAINER_OR_IMAGE TEMPLATE
@@ -56,12 +59,12 @@ network_request() {
 
 # use_project: unsets the caller's settings for Compose, so they do not leak into the test's project.
 use_project() {
-    unset "${!COMPOSE_@}" "${!OPENCLAW_@}" "${!SERVICE_TOKEN@}" "${!GATEWAY_@}" RUNTIME_ENV_FILE \
+    unset "${!COMPOSE_@}" "${!OPENCLAW_@}" "${!SERVICE_TOKEN@}" "${!GATEWAY_@}" \
         STOP_GRACE_PERIOD ANTHROPIC_API_KEY OPENAI_API_KEY PROFILE BUILD DAEMON PRUNE_ON_FAIL
     local first_port=$((20000 + RANDOM % 20000))
     export COMPOSE_PROJECT_NAME=mission-control-test-$$
     export SANDBOX_PORT=$first_port SANDBOX_HEALTH_PORT=$((first_port + 1))
-    export GATEWAY_PORT=$((first_port + 2)) RUNTIME_IMAGE=$IMAGE
+    export GATEWAY_PORT=$((first_port + 2)) RUNTIME_IMAGE=$IMAGE SANDBOX_IMAGE
     export HEALTH_PORT=$((first_port + 3))
     mkdir "$work/project"
     cp "$ROOT/docker-compose.runtime.yml" "$work/project/"
@@ -105,8 +108,8 @@ is_hardened() {
     expect_equal null "$(inspect "$name" '{{json .HostConfig.CapAdd}}')" "added"
     expect_equal false "$(inspect "$name" '{{.HostConfig.Privileged}}')" privileged
     expect_equal '["no-new-privileges:true"]' "$(inspect "$name" '{{json .HostConfig.SecurityOpt}}')"
-    expect_equal "512 536870912 2000000000" \
-        "$(inspect "$name" '{{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}')"
+    expect_equal "512 536870912 536870912 2000000000" "$(inspect "$name" \
+        '{{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}}')"
     expect_equal '{"max-file":"5","max-size":"10m"}' \
         "$(inspect "$name" '{{json .HostConfig.LogConfig.Config}}')" "log"
     expect_equal unless-stopped "$(inspect "$name" '{{.HostConfig.RestartPolicy.Name}}')" restart
