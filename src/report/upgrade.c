@@ -147,8 +147,7 @@ static enum convex_outcome record_upgrade(struct upgrade_state *state,
     const struct upgrade_result *result, struct error *error)
 {
     bool succeeded = result->error == NULL;
-    metrics_set(
-        &state->parts->stats->metrics, METRIC_UPGRADE_FAILED, NULL, succeeded ? 0 : 1);
+    metrics_set(&state->parts->stats->metrics, METRIC_UPGRADE_FAILED, NULL, succeeded ? 0 : 1);
     log_event(succeeded ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_TEXT("result", result->status)),
         "upgrade to OpenClaw %s, runtime %s: %s%s%s", result->to_openclaw, result->to_runtime,

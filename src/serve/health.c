@@ -264,20 +264,20 @@ void health_append(struct text *body, const struct routes_sources *sources)
     struct stats_error errors[STATS_SOURCES];
     health_read(&seen, sources);
     stats_errors(sources->stats, errors);
-    json_t *json =
-        json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:o}",
-            "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
-            uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
-            json_infrastructure(sources->config), "gateway",
-            json_health_gateway(sources, &seen, errors), "delivery",
-            json_health_delivery(sources, &seen, errors), "heartbeat", json_heartbeat(sources),
-            "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
-            (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen),
-            "reason", json_health_reason(&seen), "backend", json_health_backend(sources, &seen),
-            "upgrade", json_health_upgrade(sources->stats), "otherRuntime",
-            other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()),
+    json_t *json = json_pack(
+        "{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:b, s:o}",
+        "status", runtime_health_is_good(&seen) ? "healthy" : "degraded", "uptime",
+        uptime_s(sources->stats), "versions", json_body_versions(sources), "infrastructure",
+        json_infrastructure(sources->config), "gateway",
+        json_health_gateway(sources, &seen, errors), "delivery",
+        json_health_delivery(sources, &seen, errors), "heartbeat", json_heartbeat(sources),
+        "agentSync", json_agent_sync(sources, errors), "memory", json_memory(), "timestamp",
+        (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
+        json_health_reason(&seen), "backend", json_health_backend(sources, &seen), "upgrade",
+        json_health_upgrade(sources->stats), "otherRuntime",
+        other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()),
 
-            "account", json_body_words(sources->config->account_id));
+        "account", json_body_words(sources->config->account_id));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

@@ -357,19 +357,19 @@ void status_append(
     health_read(&health, sources);
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
-    json_t *json =
-        json_pack("{s:s, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                  "s:o, s:o}",
-            "state", state_word(stats, &health, held_by_operator), "reasons",
-            state_reasons(&health, held_by_operator, other_runtime), "heldByHand", held_by_operator,
-            "otherRuntime", other_runtime, "uptimeMs",
-            (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
-            json_body_versions(sources), "totals", json_totals(&stats->metrics), "queue",
-            json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
-            json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
-            json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
-            json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
-            "upgrade", json_status_upgrade(stats),
-            "account", json_body_words(sources->config->account_id));
+    json_t *json = json_pack(
+        "{s:s, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o}",
+        "state", state_word(stats, &health, held_by_operator), "reasons",
+        state_reasons(&health, held_by_operator, other_runtime), "heldByHand", held_by_operator,
+        "otherRuntime", other_runtime, "uptimeMs",
+        (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
+        json_body_versions(sources), "totals", json_totals(&stats->metrics), "queue",
+        json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
+        json_waiting(sources), "errors", json_recent_errors(stats), "gateway",
+        json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
+        json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
+        "upgrade", json_status_upgrade(stats), "account",
+        json_body_words(sources->config->account_id));
     json_body_append(body, json, JSON_COMPACT);
 }

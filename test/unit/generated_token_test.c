@@ -97,7 +97,7 @@ static int load_with(struct config_fixture *fixture, const char *more)
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES + 64];
     snprintf(
         variable, sizeof variable, "OPENCLAW_GENERATED_TOKEN_FILE=%s", path_in(fixture, "token"));
-    return LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=http://gateway.example:1", variable, more);
+    return LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=http://gateway:1", variable, more);
 }
 
 /* It makes a token superfluous where one is required, and is a secret like any other. */
