@@ -38,6 +38,7 @@ enum metric {
     METRIC_HEARTBEATS, /* outcome */
     METRIC_HEARTBEAT_FAILING_AGENTS,
     METRIC_AGENTS_UNKNOWN,
+    METRIC_TOOLS_COLLIDE,
     METRIC_CONVEX_REQUESTS,    /* action, outcome */
     METRIC_CONVEX_REQUEST,     /* action */
     METRIC_AGENT_API_REQUESTS, /* endpoint, status */

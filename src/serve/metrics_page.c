@@ -168,6 +168,7 @@ static void update_agent_gauges(struct metrics *metrics, const struct routes_sou
     bool has_fallback = sources->config->fallback_agent != NULL;
     set_gauge(metrics, METRIC_AGENTS_UNKNOWN, has_fallback ? 0 : (int64_t)json_array_size(missing));
     json_decref(missing);
+    set_gauge(metrics, METRIC_TOOLS_COLLIDE, gateway_roster_has_collision(sources->roster));
     set_gauge(metrics, METRIC_HEARTBEAT_FAILING_AGENTS,
         (int64_t)wake_schedule_count_failing(sources->schedule));
 }

@@ -185,6 +185,9 @@ const struct metric_family metric_families[METRICS] = {
         .help = "Agents whose last three wake-ups or more have all failed."),
     [METRIC_AGENTS_UNKNOWN] = GAUGE("agents_unknown_to_gateway",
         .help = "Agents that the gateway lacks, 0 if another one stands in for them."),
+    [METRIC_TOOLS_COLLIDE] = GAUGE("gateway_tools_collide",
+        .help = "1 if the gateway refuses the agents' tools because one has the name of a tool of "
+                "its own."),
 
     [METRIC_CONVEX_REQUESTS] =
         COUNTER("convex_requests", .help = "Calls of backend functions by outcome.",
