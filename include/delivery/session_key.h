@@ -5,8 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "backend/convex.h"
 #include "backend/service.h"
 #include "base/text.h"
+#include "config/config.h"
+#include "gateway/roster.h"
 
 /*
  * Appends the key under which the backend's session backend_key is addressed at the gateway, for
@@ -59,5 +62,16 @@ bool slugs_are_same(const char *one, const char *other);
  */
 enum slug_problem slug_check_among(
     const struct agent_list *agents, size_t index, const char *fallback_agent);
+
+/*
+ * Derives the address of a session: session_key as a backend of that version names it, for the
+ * agent that is now called slug. On v0, and without a session_key, it is agent_address_make
+ * (gateway/roster.h). On v1 it also tells whether the agent is unusable, which must not be asked
+ * then. The caller ends address->session_key. False without memory. Any thread; briefly takes the
+ * roster's lock.
+ */
+bool session_address_make(struct agent_address *address, const struct config *config,
+    struct gateway_roster *roster, enum backend_version version, const char *slug,
+    const char *session_key);
 
 #endif

@@ -33,7 +33,7 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
-#include "delivery/agent_address.h"
+#include "delivery/session_key.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
 #include "delivery/worker_pool.h"

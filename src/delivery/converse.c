@@ -29,11 +29,11 @@
 #include "base/log.h"
 #include "base/stop_point.h"
 #include "base/sync.h"
-#include "delivery/agent_address.h"
 #include "delivery/delivery_v1.h"
 #include "delivery/long_reply.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
+#include "delivery/session_key.h"
 #include "delivery/tool_rounds.h"
 
 /* The cap on a timeout that doubles, unless the option is larger. */

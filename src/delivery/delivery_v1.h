@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 #include "delivery/attempt.h"
-#include "delivery/no_response.h"
+#include "delivery/policy.h"
 #include "prompt/instructions.h"
 
 /*

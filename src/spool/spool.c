@@ -14,7 +14,13 @@
  * Each save is a new file that is renamed over the old one (file_replace). So a power failure while
  * a reply is being written leaves the record of the run, and its count.
  *
- * The form of a record is in record.c.
+ * A record is one JSON object. Its "version" is that of the format: it rises when a release
+ * writes something that an earlier one would misread, and a release leaves records of a higher
+ * version alone (ERROR_NEWER), because after a rollback they may hold replies. Records without a
+ * version are from before there was one; they are read as version 1. An additional member that may
+ * be ignored does not need a new version.
+ *
+ * Members that older releases did not write are optional.
  *
  * There is no lock: a record is used by one thread at a time, the worker that has its entry, and
  * everything shared is constant after spool_open. If an operator removes a directory under us, the
@@ -26,7 +32,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -40,172 +45,173 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/watch.h"
-#include "spool/state_dir.h"
+#include "spool/spool_dirs.h"
 
 /* The gateway's largest response with every byte escaped (6 for 1), and the other members. */
 enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024, CHECK_BYTES = 64 * 1024 };
+
+/*
+ * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
+ * a thread. A record is written in the first version that holds what it has, for the releases that
+ * know no later one.
+ */
+enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
+
+static bool is_of_v1_backend(const struct spool_record *record)
+{
+    return record->message_id[0] != '\0' || record->may_be_changed || record->answers_again ||
+           record->begins_task || record->empty_answers > 0;
+}
+
+char *spool_record_write(const struct spool_record *record, const char *account_id)
+{
+    bool is_new = record->rounds != NULL || record->is_long;
+    bool is_v1 = is_new || is_of_v1_backend(record);
+    int version = is_new ? FORMAT_VERSION : is_v1 ? BACKEND_V1_VERSION : FIRST_VERSION;
+    json_t *document =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
+            version, "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
+            record->agent_slug, "task", record->task_id, "createdAt",
+            (json_int_t)record->created_at_ms, "failingMs", (json_int_t)record->failing_ms,
+            "errorMs", (json_int_t)record->error_ms, "timeouts", (int)record->timeouts, "runs",
+            (int)record->runs, "givenUp", record->reply_abandoned, "failure", record->failure);
+    bool complete = document != NULL;
+    if (complete && is_v1)
+        complete = json_object_update_new(document,
+                       json_pack("{s:s, s:I, s:b, s:b, s:b, s:i}", "message", record->message_id,
+                           "threadUntil", (json_int_t)record->thread_until_ms, "mayBeChanged",
+                           record->may_be_changed, "again", record->answers_again, "beginsTask",
+                           record->begins_task, "emptyAnswers", (int)record->empty_answers)) == 0;
+    if (complete && record->is_long)
+        complete = json_object_update_new(
+                       document, json_pack("{s:b, s:b, s:s}", "long", 1, "documentBegun",
+                                     record->document_begun, "document", record->document_id)) == 0;
+    /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
+    if (complete && record->rounds != NULL)
+        complete = json_object_set(document, "rounds", record->rounds) == 0;
+    if (complete && record->reply != NULL)
+        complete = json_object_set_new(document, "reply", json_string(record->reply)) == 0;
+    char *bytes = complete ? json_write(document) : NULL;
+    json_decref(document);
+    return bytes;
+}
+
+static bool copy_id_field(char field[static ID_BYTES], const json_t *document, const char *key)
+{
+    const char *value = json_guard_string(document, key);
+    return value != NULL && text_copy(field, ID_BYTES, value);
+}
+
+/* record is all zeros, which are the defaults of optional members. */
+static bool read_record_numbers(const json_t *document, struct spool_record *record)
+{
+    double runs;
+    double timeouts = 0;
+    if (!json_guard_time_ms(document, "createdAt", 0, &record->created_at_ms) ||
+        !json_guard_number(json_object_get(document, "runs"), 0, INT_MAX, &runs))
+        return false;
+    json_guard_time_ms(document, "failingMs", 0, &record->failing_ms);
+    json_guard_time_ms(document, "errorMs", 0, &record->error_ms);
+    json_guard_number(json_object_get(document, "timeouts"), 0, INT_MAX, &timeouts);
+    record->timeouts = (unsigned)timeouts;
+    record->runs = (unsigned)runs;
+    return true;
+}
+
+/* All optional: records of a v0 backend have none of them. */
+static void read_v1_members(const json_t *document, struct spool_record *record)
+{
+    double empty_answers = 0;
+    const char *message_id = json_guard_id(document, "message");
+    text_copy(record->message_id, sizeof record->message_id, message_id != NULL ? message_id : "");
+    json_guard_time_ms(document, "threadUntil", 0, &record->thread_until_ms);
+    record->may_be_changed = json_is_true(json_object_get(document, "mayBeChanged"));
+    record->answers_again = json_is_true(json_object_get(document, "again"));
+    record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
+    const char *document_id = json_guard_id(document, "document");
+    record->is_long = json_is_true(json_object_get(document, "long"));
+    record->document_begun = json_is_true(json_object_get(document, "documentBegun"));
+    text_copy(
+        record->document_id, sizeof record->document_id, document_id != NULL ? document_id : "");
+    json_guard_number(json_object_get(document, "emptyAnswers"), 0, INT_MAX, &empty_answers);
+    record->empty_answers = (unsigned)empty_answers;
+}
+
+/* False when the document is not a complete record of this account and id. */
+static bool read_record_fields(
+    const json_t *document, const char *account_id, const char *id, struct spool_record *record)
+{
+    const char *account = json_guard_string(document, "account");
+    const char *failure = json_guard_string(document, "failure");
+    if (account == NULL || strcmp(account, account_id) != 0 ||
+        !copy_id_field(record->id, document, "id") || strcmp(record->id, id) != 0 ||
+        !copy_id_field(record->agent_id, document, "agent") ||
+        !copy_id_field(record->agent_slug, document, "slug") ||
+        !copy_id_field(record->task_id, document, "task") || !read_record_numbers(document, record))
+        return false;
+    record->reply_abandoned = json_is_true(json_object_get(document, "givenUp"));
+    read_v1_members(document, record);
+    text_copy(record->failure, sizeof record->failure, failure != NULL ? failure : "");
+    return true;
+}
+
+/*
+ * Releases before version 1 wrote no version and no "stage". Anything beyond what this release
+ * knows is a newer layout, of which nothing else can be judged, not even whose it is.
+ */
+static bool is_newer_format(const json_t *document)
+{
+    double version;
+    const json_t *value = json_object_get(document, "version");
+    if (json_object_get(document, "stage") != NULL)
+        return true;
+    return value != NULL && !json_guard_number(value, INT_MIN, FORMAT_VERSION, &version);
+}
+
+static int read_document(const json_t *document, const char *account_id, const char *id,
+    struct spool_record *record, struct error *error)
+{
+    if (is_newer_format(document))
+        return error_set(error, ERROR_NEWER,
+            "written by a newer release; this one reads format version %d", FORMAT_VERSION);
+    if (!read_record_fields(document, account_id, id, record))
+        return error_set(error, ERROR_INVALID, "not a record of this account");
+    record->rounds = json_incref(json_object_get(document, "rounds"));
+    const char *reply = json_guard_string(document, "reply");
+    if (reply != NULL && (record->reply = strdup(reply)) == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory for a reply");
+    return 0;
+}
+
+int spool_record_parse(const char *bytes, size_t length_bytes, const char *account_id,
+    const char *id, struct spool_record *record, struct error *error)
+{
+    json_t *document = NULL;
+    *record = (struct spool_record){0};
+    int result = json_guard_load(bytes, length_bytes, &document, error);
+    if (result == 0)
+        result = read_document(document, account_id, id, record, error);
+    else if (result != ERROR_NO_MEMORY)
+        result = ERROR_INVALID;
+    json_decref(document);
+    if (result != 0)
+        spool_record_fini(record);
+    return result;
+}
+
+void spool_record_fini(struct spool_record *record)
+{
+    json_decref(record->rounds);
+    free(record->reply);
+    record->rounds = NULL;
+    record->reply = NULL;
+}
 
 static const char component[] = "Spool";
 static const char suffix[] = ".json";
 static const char temporary_suffix[] = ".json" FILE_REPLACE_SUFFIX;
 
 typedef char record_name[ID_BYTES + sizeof suffix];
-
-struct spool {
-    int state_fd; /* STATE_DIR */
-    int dir_fd;   /* stays the same number, also when spool/ is made again */
-    int dead_fd;  /* likewise */
-    char *account_id;
-    bool keeps_temporaries; /* a runtime may be writing them */
-};
-
-static const char live_dir[] = "spool";
-static const char dead_dir[] = "dead";
-
-static int make_spool_dir(
-    int state_fd, const char *state_dir, const char *name, struct error *error)
-{
-    if (mkdirat(state_fd, name, 0700) != 0 && errno != EEXIST)
-        return error_set_errno(
-            error, error_code_of_path(errno), errno, "cannot create %s/%s", state_dir, name);
-    return 0;
-}
-
-static int open_spool_dir(
-    int state_fd, const char *state_dir, const char *name, int flags, int *fd, struct error *error)
-{
-    *fd = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
-    if (*fd < 0)
-        return error_set_errno(
-            error, error_code_of_path(errno), errno, "cannot open %s/%s", state_dir, name);
-    return 0;
-}
-
-/* Owns state_fd from now on, also on failure. */
-static struct spool *create_spool(int state_fd, const char *account_id, struct error *error)
-{
-    struct spool *created = malloc(sizeof *created);
-    char *account_copy = strdup(account_id);
-    if (created == NULL || account_copy == NULL) {
-        free(created);
-        free(account_copy);
-        close(state_fd);
-        error_set(error, ERROR_NO_MEMORY, "out of memory for the spool");
-        return NULL;
-    }
-    *created = (struct spool){
-        .state_fd = state_fd, .dir_fd = -1, .dead_fd = -1, .account_id = account_copy};
-    return created;
-}
-
-static int open_spool_dirs(
-    struct spool *spool, const char *state_dir, int flags, struct error *error)
-{
-    int result = open_spool_dir(spool->state_fd, state_dir, live_dir, flags, &spool->dir_fd, error);
-    if (result == 0)
-        result =
-            open_spool_dir(spool->state_fd, state_dir, dead_dir, flags, &spool->dead_fd, error);
-    return result;
-}
-
-static int prepare_spool(struct spool *spool, const char *state_dir, struct error *error)
-{
-    int result = state_dir_claim_at(spool->state_fd, state_dir, spool->account_id, error);
-    if (result == 0)
-        result = make_spool_dir(spool->state_fd, state_dir, live_dir, error);
-    if (result == 0)
-        result = make_spool_dir(spool->state_fd, state_dir, dead_dir, error);
-    /* Always, since an earlier process may have been killed after creating them. */
-    if (result == 0 && fsync(spool->state_fd) != 0)
-        result = error_set_errno(error, ERROR_SYSTEM, errno, "cannot sync %s", state_dir);
-    return result == 0 ? open_spool_dirs(spool, state_dir, 0, error) : result;
-}
-
-int spool_open(
-    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
-{
-    int state_fd;
-    int result = state_dir_open_path(state_dir, true, &state_fd, error);
-    if (result != 0)
-        return result;
-    struct spool *created = create_spool(state_fd, account_id, error);
-    if (created == NULL)
-        return ERROR_NO_MEMORY;
-    result = prepare_spool(created, state_dir, error);
-    if (result != 0) {
-        spool_close(created);
-        return result;
-    }
-    *spool = created;
-    return 0;
-}
-
-static int check_existing(struct spool *spool, const char *state_dir, struct error *error)
-{
-    bool claimed;
-    int result =
-        state_dir_check_account_at(spool->state_fd, state_dir, spool->account_id, &claimed, error);
-    if (result == 0 && !claimed)
-        return error_set(error, ERROR_CLOSED, "no runtime has used STATE_DIR %s yet", state_dir);
-    return result;
-}
-
-int spool_open_existing(
-    struct spool **spool, const char *state_dir, const char *account_id, struct error *error)
-{
-    int state_fd;
-    bool is_root = geteuid() == 0;
-    int result = state_dir_open_path(state_dir, !is_root, &state_fd, error);
-    if (result != 0)
-        return result;
-    struct spool *created = create_spool(state_fd, account_id, error);
-    if (created == NULL)
-        return ERROR_NO_MEMORY;
-    created->keeps_temporaries = true;
-    result = check_existing(created, state_dir, error);
-    if (result == 0)
-        result = open_spool_dirs(created, state_dir, is_root ? O_NOFOLLOW : 0, error);
-    if (result != 0) {
-        spool_close(created);
-        return result;
-    }
-    *spool = created;
-    return 0;
-}
-
-int spool_drop_privileges(const struct spool *spool, struct error *error)
-{
-    struct stat status;
-    if (geteuid() != 0)
-        return 0;
-    if (fstat(spool->state_fd, &status) != 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot examine STATE_DIR");
-    if (status.st_uid == 0)
-        return 0;
-    if (setgroups(0, NULL) != 0 || setgid(status.st_gid) != 0 || setuid(status.st_uid) != 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno,
-            "cannot become user %u, who owns STATE_DIR", (unsigned)status.st_uid);
-    return 0;
-}
-
-int spool_lock(
-    const struct spool *spool, struct state_dir *dir, const char *state_dir, struct error *error)
-{
-    return state_dir_lock(dir, spool->state_fd, state_dir, error);
-}
-
-void spool_close(struct spool *spool)
-{
-    if (spool == NULL)
-        return;
-    if (spool->dir_fd >= 0)
-        close(spool->dir_fd);
-    if (spool->dead_fd >= 0)
-        close(spool->dead_fd);
-    close(spool->state_fd);
-    free(spool->account_id);
-    free(spool);
-}
 
 static void record_name_of(record_name name, const char *id)
 {
@@ -250,8 +256,8 @@ bool spool_is_usable(struct spool *spool, struct error *error)
     /* As large as most records, since an empty file can be made on a full disk, too. */
     static const char bytes[CHECK_BYTES];
     static const char name[] = "check";
-    restore_spool_dir(spool, spool->dead_fd, dead_dir);
-    restore_spool_dir(spool, spool->dir_fd, live_dir);
+    restore_spool_dir(spool, spool->dead_fd, SPOOL_DEAD_DIR);
+    restore_spool_dir(spool, spool->dir_fd, SPOOL_LIVE_DIR);
     if (file_replace(spool->dir_fd, name, bytes, sizeof bytes, true, error) != 0)
         return false;
     unlinkat(spool->dir_fd, name, 0);
@@ -267,7 +273,7 @@ int spool_save(
     if (text == NULL)
         return error_set(error, ERROR_NO_MEMORY, "out of memory for a spool record");
     int result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
-    if (result != 0 && restore_spool_dir(spool, spool->dir_fd, live_dir))
+    if (result != 0 && restore_spool_dir(spool, spool->dir_fd, SPOOL_LIVE_DIR))
         result = file_replace(spool->dir_fd, name, text, strlen(text), durable, error);
     if (result != 0)
         error_wrap(error, "spool");
@@ -373,7 +379,7 @@ int spool_bury(struct spool *spool, const char *id, struct error *error)
     /* ENOENT is about either end: the record may be missing, or dead/ may have been removed. */
     if (failure == ENOENT && !record_exists(spool->dir_fd, name))
         return 0;
-    if (restore_spool_dir(spool, spool->dead_fd, dead_dir)) {
+    if (restore_spool_dir(spool, spool->dead_fd, SPOOL_DEAD_DIR)) {
         if (renameat(spool->dir_fd, name, spool->dead_fd, name) == 0)
             return 0;
         failure = errno;

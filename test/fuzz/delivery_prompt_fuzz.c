@@ -12,7 +12,6 @@
 
 #include "../lib/utf8.h"
 #include "base/json.h"
-#include "delivery/no_response.h"
 #include "delivery/policy.h"
 #include "delivery/session_key.h"
 #include "prompt/input.h"

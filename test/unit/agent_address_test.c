@@ -10,7 +10,7 @@
 
 #include "../lib/alloc_fault.h"
 #include "base/json.h"
-#include "delivery/agent_address.h"
+#include "delivery/session_key.h"
 #include "gateway/roster.h"
 
 static int setup(void **state)

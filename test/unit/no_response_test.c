@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../lib/context_fixture.h"
-#include "delivery/no_response.h"
+#include "delivery/policy.h"
 
 #define ASSIGNMENT "{\"notification\":{\"type\":\"assignment\"},\"message\":null}"
 #define MENTION_BY_AGENT \
