@@ -33,9 +33,9 @@
 #include "base/log.h"
 #include "base/sync.h"
 #include "base/text.h"
-#include "delivery/session_key.h"
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
+#include "delivery/session_key.h"
 #include "delivery/worker_pool.h"
 
 static const char component[] = "Heartbeat";
