@@ -137,7 +137,9 @@ class Harness:
 
     def _spawn(self, log, *command):
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
-                       "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}
+                       "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
+                       # Else only root may read its smaps and descriptors.
+                       "MISSION_CONTROL_DEBUG_CORE": "on"}
         process = Process(command, environment, self.directory / log)
         self.stack.callback(process.child.wait)
         self.stack.callback(process.child.terminate)
@@ -214,6 +216,8 @@ class Harness:
         gateway_url = url = f"http://127.0.0.1:{self.port}"
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
                        "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
+                       # Else only root may read its smaps and descriptors.
+                       "MISSION_CONTROL_DEBUG_CORE": "on",
                        "OPENCLAW_VERSION": "0", "STATE_DIR": str(self.directory / "state"),
                        "HEALTH_PORT": str(health_port),
                        "DELIVERY_MAX_CONCURRENT_SESSIONS": str(workers)}
@@ -233,7 +237,9 @@ class Harness:
         state = self.directory / "floor"
         state.mkdir()
         environment = {"PATH": os.environ["PATH"], "ACCOUNT_ID": ACCOUNT,
-                       "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN}
+                       "SERVICE_TOKEN": SERVICE_TOKEN, "OPENCLAW_GATEWAY_TOKEN": GATEWAY_TOKEN,
+                       # Else only root may read its smaps and descriptors.
+                       "MISSION_CONTROL_DEBUG_CORE": "on"}
         finished = subprocess.run([BUILD / "test/bench/floor", variant, str(self.port), state],
                                env=environment, check=False, capture_output=True, text=True)
         if finished.returncode != 0:

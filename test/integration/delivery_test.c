@@ -193,7 +193,7 @@ static void test_long_reply_is_truncated_with_a_notice(void **state)
     size_t limit_bytes = test_env_is_v1(env) ? 200000 : 900000;
     assert_in_range(strlen(content), limit_bytes - 10000, limit_bytes);
     assert_non_null(strstr(content,
-        test_env_is_v1(env) ? "[This reply was cut: the task thread takes 100000 characters.]"
+        test_env_is_v1(env) ? "[This reply was cut: the task thread takes 100000 characters. Full "
                             : "[This reply was cut: it was 2000000 bytes long"));
     test_env_stop_runtime(env);
     json_decref(messages);

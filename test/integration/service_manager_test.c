@@ -144,7 +144,7 @@ static void test_second_signal_works_from_stopping_on(void **state)
     char setting[320];
     notify_socket_in(env, path, setting);
     int fd = bind_notify_socket(path);
-    test_env_start_runtime(env, STRINGS(setting));
+    test_env_start_runtime(env, STRINGS(setting, "MISSION_CONTROL_DEBUG_CORE=on"));
     expect_message(fd, "READY=1");
     assert_true(main_thread_blocks(&env->runtime, SIGTERM));
     process_stall_output(&env->runtime);

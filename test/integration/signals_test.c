@@ -325,6 +325,9 @@ static void wait_until_signal_taken(const struct process *process, int number)
     assert_false(pending);
 }
 
+/* So that the test may fill the pipe whatever user runs it. */
+static const char *const accessible[] = {"MISSION_CONTROL_DEBUG_CORE=on", NULL};
+
 /* Stalls the log reader until lines are dropped; the second signal is not taken before. */
 static void stall_log_reader(struct test_env *env)
 {
@@ -339,7 +342,7 @@ static void stall_log_reader(struct test_env *env)
 static void test_stalled_log_reader_blocks_no_delivery(void **state)
 {
     struct test_env *env = *state;
-    test_env_start_runtime(env, NULL);
+    test_env_start_runtime(env, accessible);
     stall_log_reader(env);
     json_decref(board_load(env, 40, 40));
     test_env_wait(env, "delivered=40&undelivered=0");
@@ -353,7 +356,7 @@ static void test_stalled_log_reader_blocks_no_delivery(void **state)
 static void test_stalled_log_reader_does_not_block_shutdown(void **state)
 {
     struct test_env *env = *state;
-    test_env_start_runtime(env, NULL);
+    test_env_start_runtime(env, accessible);
     stall_log_reader(env);
     test_env_stop_runtime(env);
 }
@@ -362,7 +365,7 @@ static void test_second_signal_exits_with_a_stalled_log_reader(void **state)
 {
     struct test_env *env = *state;
     char id[ID_BYTES];
-    test_env_start_runtime(env, NULL);
+    test_env_start_runtime(env, accessible);
     hold_one_run(env, id);
     stall_log_reader(env);
     process_signal(&env->runtime, SIGTERM);

@@ -46,7 +46,10 @@ bool process_wait_output(
 /* Whether the output contains words now. */
 bool process_has_output(struct process *process, const char *words);
 
-/* Stops reading the output and fills the pipe, until process_resume_output. */
+/*
+ * Stops reading the output and fills the pipe, until process_resume_output. A runtime must have
+ * been started with MISSION_CONTROL_DEBUG_CORE=on, or only root could open its pipe.
+ */
 void process_stall_output(struct process *process);
 void process_resume_output(struct process *process);
 
