@@ -34,7 +34,8 @@ bool url_host_ends_with(const struct url *url, const char *suffix);
 /*
  * Whether what is sent to the host in the clear stays on this machine or in a private network: a
  * loopback, private (RFC 1918, fc00::/7) or link-local address, a name without a dot, or one that
- * ends in .localhost, .local, .internal (as host.docker.internal) or .svc. No name is resolved.
+ * ends in .localhost, .local, .internal (as host.docker.internal), .svc, .test, .invalid or
+ * .home.arpa. No name is resolved.
  * Pure.
  */
 bool url_is_local(const struct url *url);

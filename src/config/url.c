@@ -230,7 +230,9 @@ static bool is_local_ipv6(const struct in6_addr *address)
 
 bool url_is_local(const struct url *url)
 {
-    static const char *const endings[] = {".localhost", ".local", ".internal", ".svc"};
+    /* The last three never exist in the public DNS (RFC 6761, RFC 8375). */
+    static const char *const endings[] = {
+        ".localhost", ".local", ".internal", ".svc", ".test", ".invalid", ".home.arpa"};
     char text[INET6_ADDRSTRLEN];
     struct in_addr ipv4;
     struct in6_addr ipv6;

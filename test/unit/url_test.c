@@ -118,7 +118,8 @@ static void test_local_hosts_are_known(void **state)
         "http://192.168.1.1:80", "http://169.254.1.1", "http://[fe80::1]", "http://[fd12::1]",
         "http://[fc00::1]", "http://[::ffff:10.1.1.1]", "http://gateway.LOCAL", "http://a.b.local.",
         "http://gateway.agents.svc", "http://gateway.agents.svc.cluster.local",
-        "http://db.corp.internal"};
+        "http://db.corp.internal", "http://gw-moved.test:1", "http://nowhere.invalid",
+        "http://nas.home.arpa"};
     static const char *const remote[] = {"http://example.com", "http://9.255.255.255",
         "http://11.0.0.1", "http://172.15.0.1", "http://172.32.0.1", "http://192.169.0.1",
         "http://169.255.0.1", "http://100.64.0.1", "http://126.0.0.1", "http://128.0.0.1",
