@@ -106,7 +106,10 @@ static size_t sandbox_body_limit(void *context, const char *path)
     return gateway_has_path(path) ? GATEWAY_BODY_LIMIT_BYTES : CONTROL_BODY_LIMIT_BYTES;
 }
 
-/* Against DNS rebinding, as in the runtime (base/host.h). */
+/*
+ * Against DNS rebinding, as in the runtime (base/host.h): of the board, which asks for no token.
+ * Backend and gateway do, and may have any name.
+ */
 static bool is_host_allowed(const struct options *options, const struct exchange *exchange)
 {
     const char *host = exchange_header(exchange, "Host");
@@ -121,13 +124,13 @@ static void sandbox_begin(void *context, struct exchange *exchange)
 {
     struct sandbox *sandbox = context;
     const char *path = exchange_path(exchange);
-    if (!is_host_allowed(&sandbox->options, exchange))
-        answer_refusal(exchange, 421, "MisdirectedRequest",
-            "this is not one of the sandbox's names; if it should be, start it with --allow-host");
-    else if (backend_has_path(path))
+    if (backend_has_path(path))
         backend_begin(sandbox, exchange);
     else if (gateway_has_path(path))
         gateway_begin(sandbox, exchange);
+    else if (!is_host_allowed(&sandbox->options, exchange))
+        answer_refusal(exchange, 421, "MisdirectedRequest",
+            "this is not one of the sandbox's names; if it should be, start it with --allow-host");
     else if (strncmp(path, "/sandbox/", 9) == 0)
         control_begin(sandbox, exchange);
     else
