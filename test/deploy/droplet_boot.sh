@@ -193,7 +193,7 @@ main() {
     cd "$ROOT"
     if ! has_engine "booting a Droplet"; then finish && return; fi
     has_tools "booting a Droplet" minisign || { finish && return; }
-    make_signing_key
+    signing_key=$(make_signing_key)
     check "the user data is rendered" render --native file:///srv/release --releases 'file:///srv/{version}' \
         --signing-key "$signing_key"
     check "the machine is built" build_machine

@@ -230,7 +230,7 @@ static void reply_with_smiles(struct test_env *env)
     assert_non_null(reply);
     for (size_t i = 0; i < SMILES; i++)
         memcpy(reply + i * SMILE_BYTES, "\xF0\x9F\x98\x80", SMILE_BYTES);
-    reply[SMILES * SMILE_BYTES] = '\0';
+    reply[(size_t)SMILES * SMILE_BYTES] = '\0';
     board_gateway_fault(env, json_pack("{s:s, s:s}", "action", "reply", "text", reply));
     free(reply);
 }

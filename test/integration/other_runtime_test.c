@@ -113,7 +113,7 @@ static void post_before_marks(
         board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "markNotificationDelivered",
                                      "behaviour", "hold", "name", "mark"));
         snprintf(posted, sizeof posted, "held=%d&action=createMessageFromAgent&calls=%ld",
-            2 * agents, test_env_stat(env, "backend", "createMessageFromAgent") + 2 * agents);
+            2 * agents, test_env_stat(env, "backend", "createMessageFromAgent") + 2L * agents);
         talk_post(env, "@one begin");
         test_env_wait(env, posted);
         board_clear_faults(env);

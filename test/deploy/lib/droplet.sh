@@ -17,10 +17,10 @@ render() {
             --output "$work/user-data"
 }
 
-# make_signing_key: a key whose public half is signing_key; releases are signed on the machine, too.
+# make_signing_key: prints the public half of a new key; releases are signed on the machine, too.
 make_signing_key() {
     minisign -G -f -W -p "$work/release.pub" -s "$work/release.key" >/dev/null
-    signing_key=$(sed -n 2p "$work/release.pub")
+    sed -n 2p "$work/release.pub"
 }
 
 # The board requests that version of the runtime, whatever OpenClaw's is.
