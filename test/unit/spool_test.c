@@ -321,7 +321,7 @@ static bool is_required(const json_t *document, const char *member)
     json_object_del(shorter, member);
     char *text = json_dumps(shorter, 0);
     int result = spool_record_parse(text, strlen(text), "account1", "n1", &record, NULL);
-    free(record.reply);
+    spool_record_fini(&record);
     free(text);
     json_decref(shorter);
     return result == ERROR_INVALID;
