@@ -39,7 +39,9 @@ struct fixture {
     const char *runtime;
     const char *strategy;
     int64_t initiated_at_ms;
-    char pending[BODY_BYTES];
+    struct mutex pending_lock;
+    char pending[BODY_BYTES];  /* under that lock */
+    char answer[BODY_BYTES];   /* what the server's thread sends of it */
     char recorded[BODY_BYTES]; /* the last call of recordUpgradeResult */
     char dir[TMP_DIR_BYTES];
     struct config config;
@@ -68,8 +70,11 @@ static const char *answer_call(void *context, const char *request)
     static const char nothing[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
                                   "{\"status\":\"success\",\"value\":null}";
     if (strstr(request, "getPendingUpgrade") != NULL) {
+        mutex_lock(&fixture->pending_lock);
+        memcpy(fixture->answer, fixture->pending, sizeof fixture->answer);
+        mutex_unlock(&fixture->pending_lock);
         atomic_fetch_add(&fixture->pending_reads, 1);
-        return fixture->pending;
+        return fixture->answer;
     }
     if (strstr(request, "recordUpgradeResult") != NULL) {
         snprintf(fixture->recorded, sizeof fixture->recorded, "%s", request);
@@ -98,11 +103,13 @@ static void request_upgrade(
     fixture->openclaw = openclaw;
     fixture->runtime = runtime;
     fixture->initiated_at_ms = clock_wall_ms() - age_ms;
+    mutex_lock(&fixture->pending_lock);
     snprintf(fixture->pending, sizeof fixture->pending,
         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         "{\"status\":\"success\",\"value\":{\"targetOpenclawVersion\":\"%s\","
         "\"targetRuntimeVersion\":\"%s\",\"strategy\":\"%s\",\"initiatedAt\":%lld}}",
         openclaw, runtime, fixture->strategy, (long long)fixture->initiated_at_ms);
+    mutex_unlock(&fixture->pending_lock);
 }
 
 static void init_config_and_parts(struct fixture *fixture)
@@ -138,6 +145,7 @@ static int setup(void **state)
     struct fixture *fixture = calloc(1, sizeof *fixture);
     char url[64];
     assert_non_null(fixture);
+    mutex_init(&fixture->pending_lock);
     tmp_dir_create(fixture->dir);
     fixture->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(fixture->stop_fd >= 0);
@@ -172,6 +180,7 @@ static int teardown(void **state)
     http_client_library_stop();
     stub_server_stop(fixture->server);
     tmp_dir_remove(fixture->dir);
+    mutex_fini(&fixture->pending_lock);
     free(fixture);
     return 0;
 }
@@ -345,8 +354,10 @@ static void test_rollback_is_recorded_with_its_reason(void **state)
 /* As the backend does with a result, and people may do. */
 static void remove_request(struct fixture *fixture)
 {
+    mutex_lock(&fixture->pending_lock);
     snprintf(fixture->pending, sizeof fixture->pending,
         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"status\":\"success\",\"value\":null}");
+    mutex_unlock(&fixture->pending_lock);
 }
 
 /* A version that starts, and that its installer still replaces, is a success and then a rollback.
