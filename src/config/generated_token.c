@@ -39,9 +39,11 @@ static int make_token_file(const char *path, struct error *error)
 {
     char draft[PATH_MAX];
     int length = snprintf(draft, sizeof draft, "%s.XXXXXX", path);
-    int fd = length < (int)sizeof draft ? mkostemp(draft, O_CLOEXEC) : -1;
+    if (length >= (int)sizeof draft)
+        return error_set_errno(error, ERROR_INVALID, ENAMETOOLONG, "cannot create %s", path);
+    int fd = mkostemp(draft, O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create %s", path);
+        return error_set_errno(error, error_code_of_path(errno), errno, "cannot create %s", path);
     bool made = write_random_token(fd) && (link(draft, path) == 0 || errno == EEXIST);
     int reason = errno;
     unlink(draft);
@@ -68,7 +70,8 @@ static int read_token_file(const char *path, char **token, struct error *error)
 
 int generated_token_load(const char *path, char **token, struct error *error)
 {
-    if (access(path, F_OK) != 0 && errno == ENOENT && make_token_file(path, error) != 0)
-        return ERROR_SYSTEM;
-    return read_token_file(path, token, error);
+    int result = 0;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        result = make_token_file(path, error);
+    return result == 0 ? read_token_file(path, token, error) : result;
 }

@@ -150,8 +150,7 @@ static void warn_of_short_token(enum option_id id, const char *secret, struct pr
         return;
     problems_add(problems, PROBLEM_WARNING,
         "%s has a secret of fewer than %d characters, which can be guessed and is not reliably "
-        "kept "
-        "out of logs; use a longer token",
+        "kept out of logs; use a longer token",
         config_options[id].name, MIN_TOKEN_CHARACTERS);
 }
 
@@ -209,7 +208,8 @@ static int load_generated_token(struct config *config, struct problems *problems
     if (result == ERROR_NO_MEMORY)
         return result;
     if (result != 0)
-        problems_add(problems, PROBLEM_ERROR, "OPENCLAW_GENERATED_TOKEN_FILE: %s", error.text);
+        problems_add(
+            problems, problem_of_code(result), "OPENCLAW_GENERATED_TOKEN_FILE: %s", error.text);
     else if (!rules_register_secret(OPTION_OPENCLAW_GATEWAY_TOKEN, config->gateway_token))
         return ERROR_NO_MEMORY;
     return 0;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../lib/config_fixture.h"
@@ -86,7 +87,7 @@ static void test_failures_name_the_file(void **state)
     assert_int_equal(generated_token_load(path, &token, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "/token is empty"));
     assert_int_equal(
-        generated_token_load(path_in(*state, "none/token"), &token, &error), ERROR_SYSTEM);
+        generated_token_load(path_in(*state, "none/token"), &token, &error), ERROR_INVALID);
     assert_non_null(strstr(error.text, "cannot create "));
     assert_non_null(strstr(error.text, "/none/token"));
 }
@@ -124,6 +125,20 @@ static void test_setting_that_cannot_be_used_is_reported(void **state)
     must_fail_with(fixture, load_with(fixture, "A=b"), "OPENCLAW_GENERATED_TOKEN_FILE: ");
 }
 
+/* A supervisor tries again after a refusal of the system, but not after a wrong setting. */
+static void test_refusal_of_the_system_is_no_wrong_setting(void **state)
+{
+    struct config_fixture *fixture = *state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int result = load_with(fixture, "A=b");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(result, ERROR_SYSTEM);
+    must_report(fixture, "error: OPENCLAW_GENERATED_TOKEN_FILE: cannot create ");
+}
+
 int main(void)
 {
 #define WITH_FIXTURE(test) \
@@ -134,6 +149,7 @@ int main(void)
         WITH_FIXTURE(test_failures_name_the_file),
         WITH_FIXTURE(test_setting_takes_the_place_of_a_token),
         WITH_FIXTURE(test_setting_that_cannot_be_used_is_reported),
+        WITH_FIXTURE(test_refusal_of_the_system_is_no_wrong_setting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
