@@ -7,7 +7,7 @@
  *   so children are not affected.
  * - RLIMIT_CORE 0 leaves no core. Children inherit it, as they hold tokens, too.
  * - The environment's first bytes, which every exec lays out where /proc/PID/environ shows them,
- * are wiped once they have been copied.
+ *   are wiped once they have been copied.
  *
  * Root can read everything all the same, and what a child is given is readable in the child.
  * Debuggers and sanitizers: LeakSanitizer makes the process dumpable by itself for as long as it

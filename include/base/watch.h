@@ -19,7 +19,7 @@ enum {
     WATCH_LOOKS = 12, /* within the limit */
 };
 
-/* What is known of one thread; in the memory of that thread. */
+/* What is known of one thread, on that thread's own stack. */
 struct watched_thread {
     TAILQ_ENTRY(watched_thread) link;
     char name[WATCH_NAME_BYTES];

@@ -13,6 +13,7 @@
 #include "base/containers.h"
 #include "base/log.h"
 #include "base/sync.h"
+#include "spool/spool.h"
 
 enum entry_kind { ENTRY_DELIVERY, ENTRY_WAKE, ENTRY_KINDS };
 
@@ -196,9 +197,7 @@ struct entry {
         char message_id[ID_BYTES]; /* that its agent is asked about; "" for none */
         unsigned empty_answers;    /* in a row, for which it was asked again */
         int64_t thread_until_ms;   /* createdAt of the thread's newest message when it was asked */
-        bool is_long;              /* the reply is longer than a thread takes (long_reply.h) */
-        bool document_begun;       /* all of it may be in a document */
-        char document_id[ID_BYTES]; /* it is in that one; "": not that we know */
+        struct document_state document; /* of a reply that is too long for its thread */
         json_t *rounds; /* owned; the calls of tools (delivery/tool_rounds.h), or NULL */
     } work;
 

@@ -13,6 +13,16 @@
 
 enum { SPOOL_FAILURE_BYTES = 64 };
 
+/*
+ * A reply that is too long for its thread: its full text becomes a document of the task
+ * (delivery/long_reply.h). All zero otherwise.
+ */
+struct document_state {
+    bool wanted;       /* the reply is such a one */
+    bool begun;        /* the document may have been made */
+    char id[ID_BYTES]; /* it has been; "": not that we know */
+};
+
 /* The record of one notification whose agent has been asked. */
 struct spool_record {
     char id[ID_BYTES]; /* of the notification; valid (id_is_valid) */
@@ -28,15 +38,13 @@ struct spool_record {
     char failure[SPOOL_FAILURE_BYTES]; /* how the last run failed; "" if none has */
 
     /* On a v1 backend (delivery/delivery_v1.c); all zero otherwise. */
-    char message_id[ID_BYTES];  /* that the agent was asked about */
-    int64_t thread_until_ms;    /* when the thread's last message was written, as of then */
-    bool may_be_changed;        /* until the notification is marked, it may name another message */
-    bool answers_again;         /* it is marked, and is answered again for such a message */
-    bool begins_task;           /* with the reply, the task is in progress */
-    unsigned empty_answers;     /* in a row, after which the agent was asked again */
-    bool is_long;               /* the reply, for the thread (delivery/long_reply.h) */
-    bool document_begun;        /* all of it may be in a document of the task */
-    char document_id[ID_BYTES]; /* it is in that one; "": not that we know */
+    char message_id[ID_BYTES]; /* that the agent was asked about */
+    int64_t thread_until_ms;   /* when the thread's last message was written, as of then */
+    bool may_be_changed;       /* until the notification is marked, it may name another message */
+    bool answers_again;        /* it is marked, and is answered again for such a message */
+    bool begins_task;          /* with the reply, the task is in progress */
+    unsigned empty_answers;    /* in a row, after which the agent was asked again */
+    struct document_state document;
     json_t *rounds; /* its agent has called tools (delivery/tool_rounds.h); NULL: it has not */
 
     char *reply; /* NULL until the agent has answered */

@@ -15,9 +15,9 @@ struct conversation {
     bool ready;
     struct agent_address address;
     struct text instructions;
-    struct text input;                /* the message, which only the first request has */
-    const char *tools[TOOLS_MAX + 1]; /* that the agent is offered (tool_menu_list) */
-    bool offers_tools;
+    struct text input; /* the message, which only the first request has */
+    const char
+        *tools[TOOLS_MAX + 1]; /* that the agent is offered (tool_menu_list); at first none */
     struct tool_audience audience;
     int64_t deadline_ms; /* of the run with all its rounds, monotonic */
 };

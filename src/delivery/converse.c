@@ -153,7 +153,6 @@ static bool offer_tools(struct attempt *attempt, struct board_access *access,
     access->count = tool_actions(delivery->menu->catalog, &talk->audience, !as_tools, actions);
     if (as_tools) {
         tool_menu_list(delivery->menu, &talk->audience, talk->tools);
-        talk->offers_tools = true;
         return true;
     }
     char tag[CAPABILITY_TAG_BYTES];
@@ -256,8 +255,9 @@ static void keep_reply(struct attempt *attempt, char *reply)
     entry->work.replied_us = clock_monotonic_us();
     entry->work.breaker_trips = 0;
     entry->work.refusals = (struct failing_time){0};
-    entry->work.is_long = attempt->context.version == BACKEND_V1 &&
-                          long_reply_may_be_document(attempt) && reply_exceeds_thread(reply);
+    entry->work.document.wanted = attempt->context.version == BACKEND_V1 &&
+                                  long_reply_may_be_document(attempt) &&
+                                  reply_exceeds_thread(reply);
     journal_save_reply(&attempt->delivery->journal, entry);
     STOP_POINT("after_spool");
 }
@@ -375,7 +375,7 @@ static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_messag
 
 static const char *const *offered_tools(const struct attempt *attempt)
 {
-    return attempt->talk.offers_tools ? attempt->talk.tools : NULL;
+    return attempt->talk.tools[0] != NULL ? attempt->talk.tools : NULL;
 }
 
 /* Nothing was sent: out of memory. */

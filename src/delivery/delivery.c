@@ -311,8 +311,7 @@ static enum entry_stage reply_is_missing(struct attempt *attempt, const struct e
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_REPLIED, error);
     text_copy(entry->work.failure, sizeof entry->work.failure, "its reply was lost on the disk");
     entry->work.evidence.inherited = true; /* the lost one may have been posted */
-    entry->work.document_begun = false;
-    entry->work.document_id[0] = '\0';
+    entry->work.document = (struct document_state){0};
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, error);
 }
 
@@ -351,7 +350,7 @@ static enum entry_stage stage_replied(struct attempt *attempt)
     /* A disk that was full when the reply came may have room now. */
     if (entry->work.record != RECORD_REPLY)
         journal_save_reply(&delivery->journal, entry);
-    enum convex_outcome outcome = entry->work.is_long
+    enum convex_outcome outcome = entry->work.document.wanted
                                       ? post_long_reply(attempt, &error)
                                       : post_message(attempt, entry->work.reply, &error);
     if (outcome != CONVEX_SUCCESS)

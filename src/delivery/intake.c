@@ -109,9 +109,7 @@ bool send_queue_restore(
         entry->work.answers_again = record->answers_again;
         entry->work.begins_task = record->begins_task;
         entry->work.empty_answers = record->empty_answers;
-        entry->work.is_long = record->is_long;
-        entry->work.document_begun = record->document_begun;
-        text_copy(entry->work.document_id, sizeof entry->work.document_id, record->document_id);
+        entry->work.document = record->document;
         entry->work.typing = record->runs > 0; /* as an earlier process may have left it */
         text_copy(entry->work.message_id, sizeof entry->work.message_id, record->message_id);
         text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);

@@ -80,13 +80,11 @@ static int save_record_as(
         .answers_again = entry->work.answers_again,
         .begins_task = entry->work.begins_task,
         .empty_answers = entry->work.empty_answers,
-        .is_long = entry->work.is_long,
-        .document_begun = entry->work.document_begun,
+        .document = entry->work.document,
         .rounds = entry->work.rounds,
         .reply = with_reply ? entry->work.reply : NULL,
     };
     text_copy(record.message_id, sizeof record.message_id, entry->work.message_id);
-    text_copy(record.document_id, sizeof record.document_id, entry->work.document_id);
     text_copy(record.id, sizeof record.id, entry->item.id);
     text_copy(record.agent_id, sizeof record.agent_id, entry->agent_id);
     text_copy(record.agent_slug, sizeof record.agent_slug, entry->work.agent_slug);
@@ -226,9 +224,7 @@ bool journal_start_over(const struct journal *journal, struct entry *entry)
     entry->work.runs = 0;
     entry->work.timeouts = 0;
     entry->work.empty_answers = 0;
-    entry->work.is_long = false;
-    entry->work.document_begun = false;
-    entry->work.document_id[0] = '\0';
+    entry->work.document = (struct document_state){0};
     entry->work.refusals = (struct failing_time){0};
     entry->work.failure[0] = '\0';
     save_record(journal, entry, false);

@@ -61,14 +61,14 @@ static enum convex_outcome make_document(struct attempt *attempt, struct error *
         .content = entry->work.reply,
     };
     enum convex_outcome outcome = CONVEX_SUCCESS;
-    if (entry->work.document_begun)
+    if (entry->work.document.begun)
         outcome =
-            service_find_document(service, document.task_id, title, entry->work.document_id, error);
-    if (outcome != CONVEX_SUCCESS || entry->work.document_id[0] != '\0')
+            service_find_document(service, document.task_id, title, entry->work.document.id, error);
+    if (outcome != CONVEX_SUCCESS || entry->work.document.id[0] != '\0')
         return outcome;
-    entry->work.document_begun = true;
+    entry->work.document.begun = true;
     journal_save_reply(&attempt->delivery->journal, entry);
-    outcome = service_create_document(service, &document, entry->work.document_id, error);
+    outcome = service_create_document(service, &document, entry->work.document.id, error);
     STOP_POINT("after_create_document");
     return outcome;
 }
@@ -104,7 +104,7 @@ enum convex_outcome long_reply_publish(
         error_set(error, ERROR_REMOTE, "the backend's version is not known yet");
         return CONVEX_UNAVAILABLE;
     }
-    if (version == BACKEND_V1 && entry->work.document_id[0] == '\0') {
+    if (version == BACKEND_V1 && entry->work.document.id[0] == '\0') {
         enum convex_outcome outcome = make_document(attempt, error);
         if (outcome == CONVEX_FUNCTION_ERROR)
             log_event(LOG_LEVEL_WARN, component,
@@ -116,7 +116,7 @@ enum convex_outcome long_reply_publish(
         else
             journal_save_reply(&attempt->delivery->journal, entry);
     }
-    append_beginning(content, entry->work.reply, entry->work.document_id);
+    append_beginning(content, entry->work.reply, entry->work.document.id);
     if (!content->failed)
         return CONVEX_SUCCESS;
     error_set(error, ERROR_NO_MEMORY, "no memory for the beginning of a long reply");

@@ -15,10 +15,10 @@ bool long_reply_may_be_document(const struct attempt *attempt);
 bool reply_exceeds_thread(const char *reply);
 
 /*
- * Stores a reply that is_long as a document, once, and appends to content what the thread gets
- * instead: its beginning and a link. Fails as service_create_message does; if the backend refuses
- * the document, that is not a failure, and there is no link. Blocks for the backend and the disk.
- * Called by the worker that has the entry.
+ * Stores the full text of a reply (document.wanted) as a document, once, and appends to content
+ * what the thread gets instead: its beginning and a link. Fails as service_create_message does; if
+ * the backend refuses the document, that is not a failure, and there is no link. Blocks for the
+ * backend and the disk. Called by the worker that has the entry.
  */
 enum convex_outcome long_reply_publish(
     struct attempt *attempt, struct text *content, struct error *error);

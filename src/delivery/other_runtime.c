@@ -107,7 +107,7 @@ static bool add_trace(struct other_runtime *other, int64_t now_ms)
     return news;
 }
 
-/* words: what was found, with id, of a notification or a message, in place of %s. */
+/* what was found about the notification or message of that id. */
 static void note_trace(struct other_runtime *other, const char *trace, const char *what,
     const char *id, int64_t now_ms)
 {

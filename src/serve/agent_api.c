@@ -3,7 +3,7 @@
  * key of its session as the credential. It gets here in three steps:
  *
  * - admit_request, on the server's thread, from the header alone: host, method, peer, key,
- * endpoint. It never blocks, and an agent's request never reaches further than its rights.
+ *   endpoint. It never blocks, and an agent's request never reaches further than its rights.
  * - serve_request, on one of the threads mc-agent-N: makes sure of the backend's version, finds out
  *   who the orchestrator is, and lets the tool answer (agent_tools/run.h).
  * - end_request, on the server's thread again, whatever became of it: metrics and a log line.

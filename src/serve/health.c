@@ -275,9 +275,8 @@ void health_append(struct text *body, const struct routes_sources *sources)
         (json_int_t)clock_wall_ms(), "spool", json_health_spool(sources->stats, &seen), "reason",
         json_health_reason(&seen), "backend", json_health_backend(sources, &seen), "upgrade",
         json_health_upgrade(sources->stats), "otherRuntime",
-        other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()),
-
-        "account", json_body_words(sources->config->account_id));
+        other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms()), "account",
+        json_body_words(sources->config->account_id));
     json_body_append(body, json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 }
 

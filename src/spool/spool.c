@@ -65,7 +65,7 @@ static bool is_of_v1_backend(const struct spool_record *record)
 
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    bool is_new = record->rounds != NULL || record->is_long;
+    bool is_new = record->rounds != NULL || record->document.wanted;
     bool is_v1 = is_new || is_of_v1_backend(record);
     int version = is_new ? FORMAT_VERSION : is_v1 ? BACKEND_V1_VERSION : FIRST_VERSION;
     json_t *document =
@@ -82,10 +82,10 @@ char *spool_record_write(const struct spool_record *record, const char *account_
                            "threadUntil", (json_int_t)record->thread_until_ms, "mayBeChanged",
                            record->may_be_changed, "again", record->answers_again, "beginsTask",
                            record->begins_task, "emptyAnswers", (int)record->empty_answers)) == 0;
-    if (complete && record->is_long)
+    if (complete && record->document.wanted)
         complete = json_object_update_new(
                        document, json_pack("{s:b, s:b, s:s}", "long", 1, "documentBegun",
-                                     record->document_begun, "document", record->document_id)) == 0;
+                                     record->document.begun, "document", record->document.id)) == 0;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
     if (complete && record->rounds != NULL)
         complete = json_object_set(document, "rounds", record->rounds) == 0;
@@ -129,10 +129,10 @@ static void read_v1_members(const json_t *document, struct spool_record *record)
     record->answers_again = json_is_true(json_object_get(document, "again"));
     record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
     const char *document_id = json_guard_id(document, "document");
-    record->is_long = json_is_true(json_object_get(document, "long"));
-    record->document_begun = json_is_true(json_object_get(document, "documentBegun"));
+    record->document.wanted = json_is_true(json_object_get(document, "long"));
+    record->document.begun = json_is_true(json_object_get(document, "documentBegun"));
     text_copy(
-        record->document_id, sizeof record->document_id, document_id != NULL ? document_id : "");
+        record->document.id, sizeof record->document.id, document_id != NULL ? document_id : "");
     json_guard_number(json_object_get(document, "emptyAnswers"), 0, INT_MAX, &empty_answers);
     record->empty_answers = (unsigned)empty_answers;
 }

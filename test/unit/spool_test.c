@@ -275,9 +275,9 @@ static void test_members_of_a_v1_backend_survive(void **state)
     char *text = spool_record_write(&record, "account1");
     assert_int_equal(strncmp(text, "{\"version\":2,\"account\":", 23), 0);
     free(text);
-    record.is_long = true;
-    record.document_begun = true;
-    text_copy(record.document_id, sizeof record.document_id, "kd1");
+    record.document.wanted = true;
+    record.document.begun = true;
+    text_copy(record.document.id, sizeof record.document.id, "kd1");
     text = spool_record_write(&record, "account1");
     assert_int_equal(strncmp(text, "{\"version\":3,\"account\":", 23), 0);
     free(text);
@@ -289,8 +289,8 @@ static void test_members_of_a_v1_backend_survive(void **state)
     assert_true(read.answers_again);
     assert_true(read.begins_task);
     assert_int_equal(read.empty_answers, 2);
-    assert_true(read.is_long && read.document_begun);
-    assert_string_equal(read.document_id, "kd1");
+    assert_true(read.document.wanted && read.document.begun);
+    assert_string_equal(read.document.id, "kd1");
 }
 
 /* Earlier releases would ask the agent again, which would change things twice. */
@@ -349,8 +349,8 @@ static void test_every_member_is_documented(void **state)
         "| member | since version | if missing | meaning |\n|---|---|---|---|\n";
     char reply[] = "done";
     struct spool_record record = spool_fixture_record("n1", reply);
-    record.is_long = true;
-    text_copy(record.document_id, sizeof record.document_id, "kd1");
+    record.document.wanted = true;
+    text_copy(record.document.id, sizeof record.document.id, "kd1");
     record.rounds = json_object();
     char *docs = test_file_read("docs/architecture.md");
     char *text = spool_record_write(&record, "account1");
