@@ -177,15 +177,22 @@ static void test_lost_answers_are_no_traces(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Starts a runtime whose agents are all at work; returns their notifications, a new reference. */
+static json_t *start_with_runs_in_flight(struct test_env *env)
+{
+    start_alone(env);
+    board_hold_agents(env, "agent");
+    json_t *rows = board_load(env, NOTIFICATIONS, NOTIFICATIONS);
+    test_env_wait(env, "in_flight=4");
+    return rows;
+}
+
 static void test_deleted_rows_are_no_traces(void **state)
 {
     struct test_env *env = *state;
     size_t index;
     const json_t *row;
-    start_alone(env);
-    board_hold_agents(env, "agent");
-    json_t *rows = board_load(env, NOTIFICATIONS, NOTIFICATIONS);
-    test_env_wait(env, "in_flight=4");
+    json_t *rows = start_with_runs_in_flight(env);
     json_array_foreach (rows, index, row)
         json_decref(test_env_post(
             env, "/sandbox/delete", json_pack("{s:s}", "id", board_string(row, "id"))));
@@ -207,10 +214,7 @@ static void test_late_marks_of_a_killed_process_are_no_traces(void **state)
     struct test_env *env = *state;
     size_t index;
     const json_t *row;
-    start_alone(env);
-    board_hold_agents(env, "agent");
-    json_t *rows = board_load(env, NOTIFICATIONS, NOTIFICATIONS);
-    test_env_wait(env, "in_flight=4");
+    json_t *rows = start_with_runs_in_flight(env);
     process_signal(&env->runtime, SIGKILL);
     process_wait_exit(&env->runtime, TEST_WAIT_MS);
     test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=50"));

@@ -472,15 +472,21 @@ static void test_restore_without_memory_fails(void **state)
     assert_true(exists(fixture, "dead/dead.json"));
 }
 
-/* Someone may remove dead/ while the runtime runs. */
-static void test_removed_dead_directory_is_made_again(void **state)
+/* The entry has a reply for dead/, which is gone. */
+static void make_dead_without_a_directory(struct fixture *fixture)
 {
-    struct fixture *fixture = *state;
     char path[TMP_DIR_BYTES + sizeof "/dead"];
     fixture->entry->work.reply = strdup("text");
     fixture->entry->work.outcome = OUTCOME_DEAD;
     snprintf(path, sizeof path, "%s/dead", fixture->dir);
     assert_int_equal(rmdir(path), 0);
+}
+
+/* Someone may remove dead/ while the runtime runs. */
+static void test_removed_dead_directory_is_made_again(void **state)
+{
+    struct fixture *fixture = *state;
+    make_dead_without_a_directory(fixture);
     assert_true(journal_close(&fixture->journal, fixture->entry));
     assert_true(exists(fixture, "dead/n1.json"));
     assert_false(exists(fixture, "spool/n1.json"));
@@ -510,11 +516,7 @@ static void test_spool_is_checked_again_while_it_is_broken(void **state)
 static void test_reply_stays_without_a_dead_directory(void **state)
 {
     struct fixture *fixture = *state;
-    char path[TMP_DIR_BYTES + sizeof "/dead"];
-    fixture->entry->work.reply = strdup("text");
-    fixture->entry->work.outcome = OUTCOME_DEAD;
-    snprintf(path, sizeof path, "%s/dead", fixture->dir);
-    assert_int_equal(rmdir(path), 0);
+    make_dead_without_a_directory(fixture);
     write_file(fixture, "dead", "in the way");
     assert_false(journal_close(&fixture->journal, fixture->entry));
     assert_true(exists(fixture, "spool/n1.json"));
