@@ -4,7 +4,8 @@
 # Usage: [FUZZ_SECONDS=30] scripts/fuzz.sh PROGRAM...
 #
 # The corpus is copied first, so new inputs do not change the committed one. FUZZ_SECONDS=0 only
-# replays it. Prints one line per target; exits with 1 if any of them crashed.
+# replays it. Prints one line per target, and the end of the log of one that failed; exits with 1 if
+# any of them did.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -41,7 +42,7 @@ fuzz_target() {
         result="FAILED with status $status, see $log and $work/crashes"
     fi
     echo "$target: $(libfuzzer_stat number_of_executed_units "$log") inputs in $seconds s, $result"
-    [ "$status" -eq 0 ]
+    [ "$status" -eq 0 ] || { tail -n 40 "$log" && return 1; }
 }
 export -f libfuzzer_stat fuzz_target
 

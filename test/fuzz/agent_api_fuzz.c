@@ -24,7 +24,14 @@ enum { MAX_TRIES = 500, REQUEST_BYTES = 64 * 1024 };
 
 static const char session_key[] = "agent:jarvis:task:t1:acc:v1";
 static char account[] = "acc";
-static struct config config = {.account_id = account, .agent_api_tags = 1};
+static char listening[] = "127.0.0.1";
+static char allowed_hosts[] = "api.example, h2";
+static struct config config = {
+    .account_id = account,
+    .health_host = listening,
+    .health_allowed_hosts = allowed_hosts,
+    .agent_api_tags = 1,
+};
 static struct stats stats;
 static struct capability *capability;
 static struct wake_schedule *schedule;
@@ -90,7 +97,7 @@ static void start_api(void)
 static void check_api_answer(const char *answer)
 {
     static const long statuses[] = {
-        400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 422, 429, 431, 500, 501, 503, 505};
+        400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 421, 422, 429, 431, 500, 501, 503, 505};
     static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
     while (strncmp(answer, continue_line, sizeof continue_line - 1) == 0)
         answer += sizeof continue_line - 1;
