@@ -25,8 +25,7 @@ void capability_destroy(struct capability *capability);
 /*
  * The tag of a session on the wire and the agent whose it is: the first 16 bytes of HMAC-SHA256
  * over both, in base32 (a-z, 2-7). A secret: redact() knows it by its form, "~" and 26 of these
- * letters. "", which no check accepts, for a key longer than any request can carry, or when OpenSSL
- * is out of memory. Any thread.
+ * letters. "", which no check accepts, when out of memory. Any thread.
  */
 void capability_tag(const struct capability *capability, const char *session_key,
     const char *agent_id, char tag[static CAPABILITY_TAG_BYTES]);

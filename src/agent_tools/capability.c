@@ -32,12 +32,11 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 
 enum {
     SECRET_BYTES = 32,
     DIGEST_BYTES = 16, /* of the HMAC, as much as 26 letters hold */
-    /* Of key and id: more than the header of a request can carry. */
-    MESSAGE_BYTES = 16 * 1024,
 };
 
 static const char component[] = "AgentApi";
@@ -193,16 +192,17 @@ static void encode_base32(const unsigned char *bytes, char *letters)
 void capability_tag(const struct capability *capability, const char *session_key,
     const char *agent_id, char tag[static CAPABILITY_TAG_BYTES])
 {
-    char message[MESSAGE_BYTES];
+    struct text message = {0};
     unsigned char digest[EVP_MAX_MD_SIZE];
     tag[0] = '\0';
     /* The NUL between them, which neither can hold, keeps two pairs from being one message. */
-    int message_bytes = snprintf(message, sizeof message, "%s%c%s", session_key, '\0', agent_id);
-    if (message_bytes < 0 || (size_t)message_bytes >= sizeof message)
-        return;
-    if (HMAC(EVP_sha256(), capability->secret, SECRET_BYTES, (const unsigned char *)message,
-            (size_t)message_bytes, digest, NULL) != NULL)
+    text_append_bytes(&message, session_key, strlen(session_key) + 1);
+    text_append(&message, agent_id);
+    if (!message.failed &&
+        HMAC(EVP_sha256(), capability->secret, SECRET_BYTES, (const unsigned char *)message.data,
+            message.length_bytes, digest, NULL) != NULL)
         encode_base32(digest, tag);
+    text_fini(&message);
 }
 
 bool capability_check(const struct capability *capability, const char *session_key,

@@ -47,11 +47,12 @@ static const char aborted[] = "aborted by shutdown";
 
 enum {
     CONNECT_TIMEOUT_MS = 15000,
-    BODY_KEPT_BYTES = 64 * 1024, /* larger buffers are freed before the next request */
     RETRY_AFTER_LIMIT_S = 24 * 3600,
     CONNECTIONS_KEPT = 2,
     ABORT_CHECK_MS = 1000,
     OVERTIME_MS = 1000, /* to read what is in the socket at the deadline */
+    /* One for each request in flight, and most answers are smaller; libcurl's default is 16 KiB. */
+    RECEIVE_BUFFER_BYTES = 8 * 1024,
     KEEP_ALIVE_S = 30,
     KEEP_ALIVE_GAP_S = 10,
     MAX_CONNECTION_AGE_S = 60,
@@ -175,6 +176,7 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_OPENSOCKETFUNCTION, client_on_open);
     SET(CURLOPT_OPENSOCKETDATA, client);
     SET(CURLOPT_ERRORBUFFER, client->reason);
+    SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, (long)KEEP_ALIVE_S);
@@ -579,9 +581,8 @@ void http_client_perform(
     int64_t now_ms = clock_monotonic_ms();
     int64_t connect_ms =
         request->timeout_ms < CONNECT_TIMEOUT_MS ? request->timeout_ms : CONNECT_TIMEOUT_MS;
-    if (client->body.capacity_bytes > BODY_KEPT_BYTES)
-        text_fini(&client->body);
-    text_clear(&client->body);
+    /* Not kept for reuse: the next answer may be minutes away, once for each worker. */
+    text_fini(&client->body);
     client->request = request;
     client->deadline_ms = now_ms + request->timeout_ms;
     client->connect_until_ms = now_ms + connect_ms;
