@@ -212,17 +212,17 @@ static void append_word(struct text *words, const char *bytes, size_t length_byt
         return;
     if (words->length_bytes > 0)
         text_append(words, " ");
-    for (; first < last; first++) {
-        const char lower = (char)tolower((unsigned char)bytes[first]);
-        text_append_bytes(words, &lower, 1);
-    }
+    text_append_lower_case(words, bytes + first, last - first);
 }
 
-/* The words of a text, without the mentions that it begins with. */
-static void split_words(struct text_span span, struct text *words)
+/*
+ * The words of a text, without the mentions that it begins with: all of them, or those up to the
+ * one that goes beyond limit_bytes.
+ */
+static void split_words(struct text_span span, size_t limit_bytes, struct text *words)
 {
     size_t at = 0;
-    while (at < span.length_bytes) {
+    while (at < span.length_bytes && words->length_bytes <= limit_bytes) {
         const char *bytes = span.bytes + at;
         size_t length_bytes = word_bytes(bytes, span.length_bytes - at);
         bool is_mention = length_bytes > 0 && at > 0 && bytes[-1] == '@';
@@ -252,21 +252,28 @@ static size_t match_phrase(const char *words, const char *phrase)
 }
 
 /*
- * The kind of silence that the words are if they are silence phrases and nothing else, with
- * tokens_only no placeholders; otherwise REPLY_TEXT. One token makes it the agent's choice.
+ * The same for the phrase of silence at the front, with tokens_only no placeholder. *kind becomes
+ * that of the phrase unless a token has made it the agent's choice; the preamble leaves it.
+ */
+static size_t match_silence(const char *words, bool tokens_only, enum reply_kind *kind)
+{
+    size_t taken = match_phrase(words, heartbeat_preamble);
+    for (size_t i = 0; taken == 0 && i < sizeof silence_phrases / sizeof silence_phrases[0]; i++) {
+        if (silence_phrases[i].is_token || !tokens_only)
+            taken = match_phrase(words, silence_phrases[i].words);
+        if (taken > 0 && *kind != REPLY_SILENT)
+            *kind = silence_phrases[i].is_token ? REPLY_SILENT : REPLY_PLACEHOLDER;
+    }
+    return taken;
+}
+
+/* The kind of silence that the words are if they are such phrases and nothing else, or else TEXT.
  */
 static enum reply_kind judge_words(const char *words, bool tokens_only)
 {
     enum reply_kind kind = REPLY_TEXT;
     while (*words != '\0') {
-        size_t taken = match_phrase(words, heartbeat_preamble);
-        for (size_t i = 0; taken == 0 && i < sizeof silence_phrases / sizeof silence_phrases[0];
-             i++) {
-            if (silence_phrases[i].is_token || !tokens_only)
-                taken = match_phrase(words, silence_phrases[i].words);
-            if (taken > 0 && kind != REPLY_SILENT)
-                kind = silence_phrases[i].is_token ? REPLY_SILENT : REPLY_PLACEHOLDER;
-        }
+        size_t taken = match_silence(words, tokens_only, &kind);
         if (taken == 0)
             return REPLY_TEXT;
         words += taken;
@@ -274,11 +281,20 @@ static enum reply_kind judge_words(const char *words, bool tokens_only)
     return kind;
 }
 
-/* Judges the words of span, which is of text; sets text->failed without memory. */
+/*
+ * Judges the words of span, which is of text; sets text->failed without memory. Most replies are
+ * long and begin with no phrase, so their first words are enough.
+ */
 static enum reply_kind judge_span(struct text *text, struct text_span span, bool tokens_only)
 {
+    enum { FIRST_WORDS_BYTES = 64 }; /* longer than each phrase */
     struct text words = {0};
-    split_words(span, &words);
+    enum reply_kind first = REPLY_TEXT;
+    split_words(span, FIRST_WORDS_BYTES, &words);
+    if (!words.failed && match_silence(words.data, tokens_only, &first) > 0) {
+        text_clear(&words);
+        split_words(span, SIZE_MAX, &words);
+    }
     enum reply_kind kind = words.failed ? REPLY_TEXT : judge_words(words.data, tokens_only);
     text->failed = text->failed || words.failed;
     text_fini(&words);
@@ -291,7 +307,7 @@ static bool holds_heartbeat_token(struct text *text)
     struct text words = {0};
     const struct text_span span = {text->data, text->length_bytes};
     bool found = false;
-    split_words(span, &words);
+    split_words(span, SIZE_MAX, &words);
     for (const char *word = words.failed ? NULL : words.data; word != NULL && !found;) {
         found = match_phrase(word, "heartbeat_ok") > 0;
         word = strchr(word, ' ');

@@ -160,6 +160,7 @@ static void test_silence_is_known_in_any_dress(void **state)
         "\xF0\x9F\xA4\xAB NO_REPLY", "\xE2\x9C\x85 HEARTBEAT_OK \xE2\x80\x94",
         "{\"action\":\"NO_REPLY\"}", "Loading context for heartbeat...\nHEARTBEAT_OK",
         "NO_REPLY\xE2\x80\x8B", "NO_REPLY No response from OpenClaw.",
+        "NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY",
         "No response from agent.\nHEARTBEAT_OK"};
     for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)
         must_be(silent[i], REPLY_SILENT, "");
@@ -180,7 +181,9 @@ static void test_words_about_silence_are_posted(void **state)
 {
     (void)state;
     static const char *const posted[] = {"NO", "no", "No.", "_no_", "NO_REPLY needed",
-        "I answered with NO_REPLY", "HEARTBEAT_OK, and one more thing", "NO_REPLYING", "XNO_REPLY",
+        "I answered with NO_REPLY",
+        "NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY and more",
+        "HEARTBEAT_OK, and one more thing", "NO_REPLYING", "XNO_REPLY",
         "Loading context for heartbeat", "No response from OpenClaw. Yet.",
         "No response from OpenClaw's agent", "@ada", "\xD0\x94\xD0\xB0 NO_REPLY",
         "{\"action\":\"reply\"}", "!!!", "NO REPLY"};
