@@ -12,10 +12,11 @@
 # about half an hour.
 #
 #   BENCH_ONLY=start,chain   run only these scenarios; all: start, idle, deliveries, added, processor,
-#                            floor, memory, chain, tools, tls, growth, counts, scrape, soak
+#                            floor, memory, chain, tools, tls, growth, counts, scrape, fleet, soak
 #   BENCH_SKIP_SOAK=1        skip the soak
 #   BENCH_SOAK_S (600)       duration of the soak in seconds
 #   BENCH_IDLE_S (60)        duration of the idle measurement in seconds
+#   BENCH_FLEET (200)        accounts in the scenario "fleet"
 #   BENCH_CORES              the two cores, e.g. 2,3; default: the first two allowed
 #   --markdown FILE          measure nothing; print the results in FILE as the table of
 #                            docs/performance.md

@@ -13,6 +13,7 @@ import time
 import acting
 import counting
 import delivering
+import fleet
 import growing
 import report
 import starting
@@ -52,6 +53,7 @@ SCENARIOS = {
     "growth": growing.growth,
     "counts": counting.counts,
     "scrape": scrape,
+    "fleet": fleet.fleet,
     "soak": growing.soak,
 }
 
