@@ -308,3 +308,57 @@ void board_set_task_status(struct store *store, struct document *task, const cha
     store_set(store, task, "updatedAt", board_now());
     board_notify_status(store, task, actor, NULL);
 }
+
+/* Whether a document refers to id by one of the fields that board_remove follows. */
+static bool refers_to(const struct document *document, const char *id)
+{
+    static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = document_string(document, keys[i]);
+        if (value != NULL && strcmp(value, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static size_t delete_references(struct store *store, enum table table, const char *id)
+{
+    size_t deleted = 0;
+    struct document *next;
+    for (struct document *at = TAILQ_FIRST(&store->tables[table]); at != NULL; at = next) {
+        next = TAILQ_NEXT(at, siblings);
+        if (!refers_to(at, id))
+            continue;
+        store_delete(store, at);
+        deleted++;
+    }
+    return deleted;
+}
+
+static void unassign_agent(struct store *store, const char *agent_id)
+{
+    struct document *task = NULL;
+    TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
+        json_t *kept = memory_json(json_array());
+        size_t index;
+        json_t *id;
+        json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
+            if (strcmp(json_string_value(id), agent_id) != 0)
+                json_array_append(kept, id);
+        }
+        store_set(store, task, "assignedAgentIds", kept);
+    }
+}
+
+size_t board_remove(struct store *store, struct document *document)
+{
+    static const enum table referring[] = {
+        TABLE_NOTIFICATIONS, TABLE_SUBSCRIPTIONS, TABLE_MESSAGES};
+    size_t removed = 1;
+    for (size_t i = 0; i < sizeof referring / sizeof *referring; i++)
+        removed += delete_references(store, referring[i], document->id);
+    if (document->table == TABLE_AGENTS)
+        unassign_agent(store, document->id);
+    store_delete(store, document);
+    return removed;
+}

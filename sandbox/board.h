@@ -77,6 +77,12 @@ void board_notify_status(struct store *store, const struct document *task,
 struct document *board_notify_assigned(struct store *store, struct document *task,
     struct document *agent, const struct document *actor);
 
+/*
+ * Removes a document with its notifications, subscriptions and messages, and an agent from the
+ * tasks that it is assigned to. Returns how many documents are gone.
+ */
+size_t board_remove(struct store *store, struct document *document);
+
 /* Records an activity of actor on target. */
 void board_record_activity(struct store *store, const char *type, const struct document *actor,
     const struct document *target, const char *summary);

@@ -114,47 +114,6 @@ void control_notify(struct sandbox *sandbox, struct exchange *exchange, const js
     answer_json(exchange, 200, json_pack("{s:s}", "id", notification->id));
 }
 
-/* Whether a document refers to id by one of the fields that a cascading delete follows. */
-static bool refers_to(const struct document *document, const char *id)
-{
-    static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = document_string(document, keys[i]);
-        if (value != NULL && strcmp(value, id) == 0)
-            return true;
-    }
-    return false;
-}
-
-static size_t delete_references(struct store *store, enum table table, const char *id)
-{
-    size_t deleted = 0;
-    struct document *next;
-    for (struct document *at = TAILQ_FIRST(&store->tables[table]); at != NULL; at = next) {
-        next = TAILQ_NEXT(at, siblings);
-        if (!refers_to(at, id))
-            continue;
-        store_delete(store, at);
-        deleted++;
-    }
-    return deleted;
-}
-
-static void unassign_agent(struct store *store, const char *agent_id)
-{
-    struct document *task = NULL;
-    TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
-        json_t *kept = memory_json(json_array());
-        size_t index;
-        json_t *id;
-        json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
-            if (strcmp(json_string_value(id), agent_id) != 0)
-                json_array_append(kept, id);
-        }
-        store_set(store, task, "assignedAgentIds", kept);
-    }
-}
-
 void control_delete(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     struct store *store = &sandbox->store;
@@ -165,14 +124,10 @@ void control_delete(struct sandbox *sandbox, struct exchange *exchange, const js
         return;
     }
     size_t deleted = 1;
-    if (json_is_true(json_object_get(body, "cascade"))) {
-        deleted += delete_references(store, TABLE_NOTIFICATIONS, id);
-        deleted += delete_references(store, TABLE_SUBSCRIPTIONS, id);
-        deleted += delete_references(store, TABLE_MESSAGES, id);
-        if (document->table == TABLE_AGENTS)
-            unassign_agent(store, id);
-    }
-    store_delete(store, document);
+    if (json_is_true(json_object_get(body, "cascade")))
+        deleted = board_remove(store, document);
+    else
+        store_delete(store, document);
     answer_json(exchange, 200, json_pack("{s:I}", "deleted", (json_int_t)deleted));
 }
 

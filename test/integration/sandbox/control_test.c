@@ -252,6 +252,138 @@ static void test_demo_has_a_squad_and_tasks_in_several_statuses(void **state)
     json_decref(board);
 }
 
+static void test_agents_are_made_with_all_their_texts(void **state)
+{
+    struct test_env *env = *state;
+    test_env_list_agents(env, true);
+    backend_set_up(env, "seed", "{'skills':[{'slug':'cooking','contentMarkdown':'Boil.'}]}");
+    json_t *made = backend_control(env, "agents",
+        "{'slug':'karen-2','name':'Karen','role':'Writer','icon':'pen','soul':'calm',"
+        "'identity':'a writer','user':'Ada','model':'m1','heartbeatInterval':5,'orchestrator':true,"
+        "'flags':{'canCreateTasks':true},"
+        "'skills':['cooking',{'slug':'rhymes','name':'Rhymes','contentMarkdown':'Rhyme.'}]}");
+    value_must_be(env, made, "id", "'$Karen'");
+    value_must_be(env, made, "slug", "'karen-2'");
+    value_must_be(env, made, "skillIds", "['$cooking','$rhymes']");
+    json_t *profiles = backend_value(env, "listAgentsForRuntime", "{}");
+    value_must_be(env, profiles, "0._id", "'$Karen'");
+    value_must_be(env, profiles, "0.role", "'Writer'");
+    value_must_be(env, profiles, "0.effectiveSoulContent", "'calm'");
+    value_must_be(env, profiles, "0.effectiveIdentityContent", "'a writer'");
+    value_must_be(env, profiles, "0.effectiveUserMd", "'Ada'");
+    value_must_be(env, profiles, "0.openclawConfig.model", "'m1'");
+    value_must_be(env, profiles, "0.resolvedSkills.0.contentMarkdown", "'Boil.'");
+    value_must_be(env, profiles, "0.resolvedSkills.1.contentMarkdown", "'Rhyme.'");
+    json_t *agents = backend_value(env, "listAgents", "{}");
+    value_must_be(env, agents, "0.heartbeatInterval", "5");
+    value_must_be(env, agents, "0.icon", "'pen'");
+    value_must_be(env, agents, "0.effectiveBehaviorFlags.canCreateTasks", "true");
+    value_must_be(env, agents, "0.effectiveBehaviorFlags.canMentionAgents", "true");
+    json_t *orchestrator = backend_value(env, "getOrchestratorAgentId", "{}");
+    value_must_be(env, orchestrator, "orchestratorAgentId", "'$Karen'");
+    json_decref(orchestrator);
+    json_decref(agents);
+    json_decref(profiles);
+    json_decref(made);
+}
+
+/* What a change does not name stays; null removes a text, and a default takes its place. */
+static void test_agents_are_changed(void **state)
+{
+    struct test_env *env = *state;
+    test_env_list_agents(env, true);
+    backend_set_up(env, "agents",
+        "{'slug':'karen','name':'Karen','soul':'calm','identity':'a writer','orchestrator':true,"
+        "'skills':[{'slug':'rhymes','contentMarkdown':'Rhyme.'}]}");
+    backend_set_up(env, "agents/change",
+        "{'agent':'karen','slug':'karin','name':'Karin','soul':null,'model':'m2',"
+        "'orchestrator':false,'skills':[{'slug':'rhymes','contentMarkdown':'Do not rhyme.'}]}");
+    json_t *profiles = backend_value(env, "listAgentsForRuntime", "{}");
+    value_must_be(env, profiles, "0.slug", "'karin'");
+    value_must_be(env, profiles, "0.name", "'Karin'");
+    value_must_be(env, profiles, "0.role", "'Helper'");
+    value_must_be(env, profiles, "0.effectiveSoulContent", "'# Soul\\n\\nKarin (Helper)\\n'");
+    value_must_be(env, profiles, "0.effectiveIdentityContent", "'a writer'");
+    value_must_be(env, profiles, "0.openclawConfig.model", "'m2'");
+    value_must_be(env, profiles, "0.resolvedSkills.0.contentMarkdown", "'Do not rhyme.'");
+    value_must_be(env, profiles, "0.resolvedSkills.1", "");
+    json_t *orchestrator = backend_value(env, "getOrchestratorAgentId", "{}");
+    value_must_be(env, orchestrator, "orchestratorAgentId", "null");
+    json_decref(orchestrator);
+    json_decref(profiles);
+}
+
+static void test_removed_agents_are_gone_from_the_board(void **state)
+{
+    struct test_env *env = *state;
+    test_env_list_agents(env, true);
+    backend_set_up(env, "agents", "{'slug':'karen','orchestrator':true}");
+    backend_set_up(env, "seed", "{'tasks':[{'title':'work','assign':['karen']}]}");
+    json_t *removed = backend_control(env, "agents/remove", "{'agent':'karen'}");
+    value_must_be(env, removed, "deleted", "3");
+    json_t *board = test_env_get(env, "/sandbox/state");
+    value_must_be(env, board, "agents", "[]");
+    value_must_be(env, board, "notifications", "[]");
+    value_must_be(env, board, "subscriptions", "[]");
+    value_must_be(env, board, "tasks.0.assignedAgentIds", "[]");
+    value_must_be(env, board, "accounts.0.settings.orchestratorAgentId", "");
+    json_decref(board);
+    json_decref(removed);
+    json_t *agents = backend_value(env, "listAgents", "{}");
+    assert_int_equal(json_array_size(agents), 0);
+    json_decref(agents);
+}
+
+/* Requests that are refused, and what the answer says. */
+static const struct {
+    const char *path;
+    const char *body;
+    const char *error;
+    int status;
+} wrong_agents[] = {
+    {"", "{'name':'Karen'}", "slug is missing", 400},
+    {"", "{'slug':'a/b'}", "slug must be 1 to 64 letters, digits, - and _, not \"a/b\"", 400},
+    {"", "{'slug':''}", "slug must be a string that is not empty", 400},
+    {"", "{'slug':'jarvis'}", "there is an agent with the slug jarvis already", 400},
+    {"", "{'slug':'x','soul':1}", "soul must be a string, or null for none", 400},
+    {"", "{'slug':'x','skills':['none']}", "skills must be an array of names", 400},
+    {"", "{'slug':'x','flags':{'canMarkDone':1}}", "flags must be an object of booleans", 400},
+    {"", "{'slug':'x','heartbeatInterval':-1}", "heartbeatInterval must be a number", 400},
+    {"", "{'slug':'x','soulContent':'calm'}", "agents have no member soulContent", 400},
+    {"", "{'slug':'x','agent':'jarvis'}", "agents have no member agent", 400},
+    {"/change", "{'agent':'nobody'}", "agent matches nothing", 404},
+    {"/change", "{'agent':'jarvis','name':'','role':'x'}", "name must be a string", 400},
+    {"/change", "{'agent':'jarvis','slug':'friday'}", "slug friday already", 400},
+    {"/remove", "{'agent':'nobody'}", "agent matches nothing", 404},
+};
+
+static void test_wrong_agents_are_refused_and_change_nothing(void **state)
+{
+    struct test_env *env = *state;
+    backend_set_up(env, "seed", "{'agents':[{'slug':'jarvis'},{'slug':'friday'}]}");
+    json_t *before = test_env_get(env, "/sandbox/state");
+    for (size_t i = 0; i < sizeof wrong_agents / sizeof wrong_agents[0]; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/sandbox/agents%s", wrong_agents[i].path);
+        json_t *answer = backend_post(
+            env, path, NULL, backend_json(env, wrong_agents[i].body), wrong_agents[i].status);
+        assert_non_null(strstr(value_string(answer, "message"), wrong_agents[i].error));
+        json_decref(answer);
+    }
+    json_t *after = test_env_get(env, "/sandbox/state");
+    assert_true(json_equal(before, after));
+    json_decref(after);
+    json_decref(before);
+}
+
+static void test_agents_are_made_on_version_1_only(void **state)
+{
+    json_t *answer = backend_post(
+        *state, "/sandbox/agents", NULL, backend_json(*state, "{'slug':'karen'}"), 400);
+    value_must_be(*state, answer, "code", "'WrongVersion'");
+    json_decref(answer);
+}
+
 static void test_unknown_version_is_a_usage_error(void **state)
 {
     struct test_env *env = *state;
@@ -299,6 +431,11 @@ int main(void)
         TEST_IN_ENV_WITH(
             test_demo_has_a_squad_and_tasks_in_several_statuses, .backend = "v1", .demo = true),
         V1(test_backend_can_be_rolled_back),
+        V1(test_agents_are_made_with_all_their_texts),
+        V1(test_agents_are_changed),
+        V1(test_removed_agents_are_gone_from_the_board),
+        V1(test_wrong_agents_are_refused_and_change_nothing),
+        TEST_IN_ENV(test_agents_are_made_on_version_1_only),
         TEST_IN_ENV(test_unknown_version_is_a_usage_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
