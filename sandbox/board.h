@@ -29,6 +29,12 @@ json_t *board_now(void);
  */
 struct document *board_post(struct store *store, const struct new_message *from);
 
+/*
+ * Whom board_post would notify, as a new array of {id, kind, type}: kind is "user" or "agent", type
+ * that of the notification. Changes nothing.
+ */
+json_t *board_readers(struct store *store, const struct new_message *from);
+
 struct new_notification {
     const char *type;
     struct document *recipient; /* a user or an agent; its account is the notification's */

@@ -24,26 +24,44 @@ static struct document *find_or_refuse(struct sandbox *sandbox, struct exchange 
 }
 
 /*
+ * Reads what a request says about a message: task, content and, as a name, author. false with
+ * exchange answered if something is wrong.
+ */
+static bool read_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body,
+    struct new_message *message)
+{
+    message->task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
+    if (message->task == NULL)
+        return false;
+    message->author = board_author(sandbox, json_guard_string(body, "author"));
+    message->content = json_object_get(body, "content");
+    if (message->author != NULL && json_is_string(message->content))
+        return true;
+    answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
+    return false;
+}
+
+void control_readers(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct new_message message = {0};
+    if (read_message(sandbox, exchange, body, &message))
+        answer_json(
+            exchange, 200, json_pack("{s:o}", "readers", board_readers(&sandbox->store, &message)));
+}
+
+/*
  * Returns the ids of the notifications that the message created, which are those appended to the
  * table, and in version 1 of those that it patched.
  */
 void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
-    if (task == NULL)
+    struct new_message from = {0};
+    if (!read_message(sandbox, exchange, body, &from))
         return;
-    struct document *author = board_author(sandbox, json_guard_string(body, "author"));
-    json_t *content = json_object_get(body, "content");
-    if (author == NULL || !json_is_string(content)) {
-        answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
-        return;
-    }
     const struct document *before =
         TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS], document_list);
-    json_t *patched = sandbox->store.version == BACKEND_V1 ? memory_json(json_array()) : NULL;
-    const struct document *message = board_post(&sandbox->store,
-        &(struct new_message){
-            .author = author, .task = task, .content = content, .patched = patched});
+    from.patched = sandbox->store.version == BACKEND_V1 ? memory_json(json_array()) : NULL;
+    const struct document *message = board_post(&sandbox->store, &from);
     json_t *notifications = memory_json(json_array());
     const struct document *made = before == NULL
                                       ? TAILQ_FIRST(&sandbox->store.tables[TABLE_NOTIFICATIONS])
@@ -52,7 +70,7 @@ void control_message(struct sandbox *sandbox, struct exchange *exchange, const j
         json_array_append_new(notifications, memory_json(json_string(made->id)));
     answer_json(exchange, 200,
         json_pack("{s:s, s:o, s:o*}", "id", message->id, "notifications", notifications, "patched",
-            patched));
+            from.patched));
 }
 
 void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
