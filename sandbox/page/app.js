@@ -11,8 +11,9 @@ const board = {
   task: null, backend: "v1", running: new Set(),
 };
 
-/* What /sandbox/runtime says; null while the sandbox does not answer. */
+/* What /sandbox/runtime says; null while the sandbox does not answer. What is shown goes by it. */
 let presence = null;
+let shownAsGone = true;
 
 const PRESENCE_INTERVAL_MS = 1000;
 const READERS_DELAY_MS = 150;
@@ -78,12 +79,11 @@ async function readPresence() {
 async function followRuntime() {
   for (;;) {
     if (!document.hidden) {
-      const before = isRuntimeGone();
       await readPresence();
       if (board.backend === "v0" && board.notifications.length) await readRunning();
       showRuntime();
       showAges();
-      if (before !== isRuntimeGone() || board.backend === "v0") showAll();
+      if (shownAsGone !== isRuntimeGone() || board.backend === "v0") showAll();
     }
     await sleep(PRESENCE_INTERVAL_MS);
   }
@@ -354,6 +354,7 @@ function showCalls() {
 /* All together. */
 
 function showAll() {
+  shownAsGone = isRuntimeGone();
   showRuntime();
   showTasks();
   showAgents();

@@ -129,19 +129,41 @@ const QUOTE = /^\s{0,3}>\s?(.*)$/;
 const ITEM = /^(\s{0,20})([-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const DEEPEST_LIST = 5;
 
-/* Takes the lines of a fenced block, its fences included, from the front of lines. */
+/* Lines that are taken from the front, one by one. */
+class Lines {
+  constructor(lines) {
+    this.lines = lines;
+    this.at = 0;
+  }
+
+  /* The next line; undefined at the end. */
+  get next() {
+    return this.lines[this.at];
+  }
+
+  get hasText() {
+    return this.at < this.lines.length && this.next.trim() !== "";
+  }
+
+  take() {
+    return this.lines[this.at++];
+  }
+}
+
+/* A fenced block goes on to its closing fence, or to the end. */
 function takeFenced(lines) {
-  const fence = FENCE.exec(lines.shift())[1];
-  const end = lines.findIndex((line) => line.trim().startsWith(fence));
-  const taken = lines.splice(0, end < 0 ? lines.length : end + 1);
+  const fence = FENCE.exec(lines.take())[1];
+  const inner = [];
+  while (lines.next !== undefined && !lines.next.trim().startsWith(fence)) inner.push(lines.take());
+  lines.take();
   const made = make("pre");
-  made.append(make("code", "", (end < 0 ? taken : taken.slice(0, -1)).join("\n")));
+  made.append(make("code", "", inner.join("\n")));
   return made;
 }
 
 function takeQuote(lines, depth) {
   const inner = [];
-  for (let found; lines.length && (found = QUOTE.exec(lines[0])); lines.shift()) inner.push(found[1]);
+  while (lines.hasText && QUOTE.test(lines.next)) inner.push(QUOTE.exec(lines.take())[1]);
   const made = make("blockquote");
   made.append(...makeBlocks(inner, depth + 1));
   return made;
@@ -149,15 +171,14 @@ function takeQuote(lines, depth) {
 
 /* Lines that continue an item are indented more than its mark; deeper marks make lists in it. */
 function takeList(lines, depth) {
-  const [, indent, , number] = ITEM.exec(lines[0]);
+  const [, indent, , number] = ITEM.exec(lines.next);
   const made = make(number === undefined ? "ul" : "ol");
   if (number !== undefined && Number(number) !== 1) made.start = Number(number);
-  for (let found; lines.length && (found = ITEM.exec(lines[0])); ) {
+  for (let found; lines.hasText && (found = ITEM.exec(lines.next)); ) {
     if (found[1].length !== indent.length || (found[3] === undefined) !== (number === undefined)) break;
-    lines.shift();
+    lines.take();
     const inner = [found[4]];
-    while (lines.length && lines[0].trim() && /^\s*/.exec(lines[0])[0].length > indent.length)
-      inner.push(lines.shift());
+    while (lines.hasText && /^\s*/.exec(lines.next)[0].length > indent.length) inner.push(lines.take());
     const item = make("li");
     item.append(...makeBlocks(inner, depth + 1));
     made.append(item);
@@ -166,34 +187,42 @@ function takeList(lines, depth) {
 }
 
 function takeParagraph(lines) {
-  const taken = [lines.shift()];
+  const taken = [lines.take().trimStart()];
   const begins = [FENCE, HEADING, RULE, QUOTE, ITEM];
-  while (lines.length && lines[0].trim() && !begins.some((one) => one.test(lines[0])))
-    taken.push(lines.shift());
+  while (lines.hasText && !begins.some((one) => one.test(lines.next)))
+    taken.push(lines.take().trimStart());
   const made = make("p");
   made.append(...makeInline(taken.join("\n")));
   return made;
 }
 
+function takeHeading(lines) {
+  const made = make("p", "heading");
+  made.append(...makeInline(HEADING.exec(lines.take())[1]));
+  return made;
+}
+
+function takeRule(lines) {
+  lines.take();
+  return make("hr");
+}
+
 function takeBlock(lines, depth) {
-  const line = lines[0];
+  const line = lines.next;
   if (FENCE.test(line)) return takeFenced(lines);
-  if (HEADING.test(line)) {
-    const made = make("p", "heading");
-    made.append(...makeInline(HEADING.exec(lines.shift())[1]));
-    return made;
-  }
-  if (RULE.test(line)) return lines.shift() && make("hr");
+  if (HEADING.test(line)) return takeHeading(lines);
+  if (RULE.test(line)) return takeRule(lines);
   if (depth < DEEPEST_LIST && QUOTE.test(line)) return takeQuote(lines, depth);
   if (depth < DEEPEST_LIST && ITEM.test(line)) return takeList(lines, depth);
   return takeParagraph(lines);
 }
 
-function makeBlocks(lines, depth) {
+function makeBlocks(texts, depth) {
+  const lines = new Lines(texts);
   const blocks = [];
-  while (lines.length)
-    if (lines[0].trim()) blocks.push(takeBlock(lines, depth));
-    else lines.shift();
+  while (lines.next !== undefined)
+    if (lines.hasText) blocks.push(takeBlock(lines, depth));
+    else lines.take();
   return blocks;
 }
 

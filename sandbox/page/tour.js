@@ -10,6 +10,7 @@
 
 const GATEWAY_OUTAGE_MS = 30000;
 const LONG_RUN_MS = 8000;
+const TIME_TO_WATCH_MS = 2500;
 const LONG_RUN_BY_HAND_MS = 30000;
 const STEP_LIMIT_MS = 120000;
 const LOOK_INTERVAL_MS = 300;
@@ -131,9 +132,10 @@ async function ruleLeftMs() {
 }
 
 async function breakGateway() {
+  const error = { message: "The tour has broken the gateway.", type: "service_unavailable",
+    code: "gateway_unavailable" };
   await request("faults", { gateway: [{ name: TOUR_RULE, before_checks: true, action: "status",
-    status: 503, for_ms: GATEWAY_OUTAGE_MS, headers: { "Retry-After": "1" }, body_json: { error: {
-      message: "The tour has broken the gateway.", type: "gateway_unavailable" } } }] });
+    status: 503, for_ms: GATEWAY_OUTAGE_MS, headers: { "Retry-After": "1" }, body_json: { error } }] });
 }
 
 async function waitForGateway() {
@@ -182,6 +184,7 @@ async function killRuntime() {
     await lookUntil(async () => (await readPresence(), isRuntimeGone()));
     return "The runtime is gone.";
   }
+  await sleep(TIME_TO_WATCH_MS);
   await request("runtime/kill", {});
   return "The runtime was killed while " + chooseAgent().name + " was at work (SIGKILL).";
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tests the status page and the sandbox's board in headless Chromium, driven by ChromeDriver.
+# Tests the status page and the sandbox's board, alone and with a runtime, in headless Chromium, driven by
+# ChromeDriver.
 #
 # Usage: test/browser/run.sh [--screenshots DIR] [-h]
 #
@@ -41,6 +42,7 @@ main() {
     if [[ -n $directory ]]; then exec python3 screenshots.py "$BUILD" "$browser" "$directory"; fi
     python3 page_test.py "$BUILD" "$browser" || status=1
     python3 board_test.py "$BUILD" "$browser" || status=1
+    python3 tour_test.py "$BUILD" "$browser" || status=1
     exit "$status"
 }
 
