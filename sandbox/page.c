@@ -15,7 +15,7 @@
 #define EMBED(name, file)                                                                \
     __asm__(".pushsection .rodata\n" #name ": .incbin \"sandbox/page/" file "\"\n" #name \
             "_end: .byte 0\n.popsection\n");                                             \
-    extern const char name[];                                                            \
+    extern const char(name)[];                                                           \
     extern const char name##_end[]
 
 EMBED(page_html, "index.html");

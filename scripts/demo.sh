@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # End-to-end demo on this machine, no account needed: installs missing packages, builds, and starts the
-# sandbox and the runtime. Then a person mentions an agent, assigns a task to another, and writes in the
-# thread of that task; each is answered, and the threads are printed.
+# sandbox and the runtime. Then a person mentions an agent, assigns a task to another, writes in the
+# thread of that task and, on v1, makes a new agent and mentions it; each is answered, and the threads
+# are printed.
 #
 # Usage: scripts/demo.sh [--backend VERSION] [--once] [-h]
 #
@@ -22,6 +23,9 @@ readonly RESTART_DELAY_S=4
 readonly MENTION_TASK="Plan the launch" ASSIGNED_TASK="Make the start page faster"
 readonly MENTION="@jarvis please look at this task and tell us what you would do first."
 readonly QUESTION="What would you look at first?"
+readonly NEW_AGENT='{"slug":"karen","name":"Karen","role":"Writer: turns notes into texts",
+    "soul":"You write short texts, and ask when something is not clear."}'
+readonly GREETING="@karen welcome! Please introduce yourself."
 # Has the form of a backend id.
 readonly ACCOUNT=k57dem0acc0xnt000000000000000000
 backend=v1
@@ -157,12 +161,20 @@ post_message() {
     act "$1" message "{\"task\":$(json_string "$2"),\"content\":$(json_string "$3")}"
 }
 
+# A new agent comes alive: it answers without any restart.
+make_agent() {
+    say "Ada makes a new agent, Karen."
+    http_request POST "$port" /sandbox/agents "$NEW_AGENT" >/dev/null || fail "the sandbox rejected the agent"
+    post_message "mention of the new agent" "$MENTION_TASK" "$GREETING"
+}
+
 play_scenes() {
     say
     post_message mention "$MENTION_TASK" "$MENTION"
     say "Ada assigns \"$ASSIGNED_TASK\" to @vision."
     act assignment assign "{\"task\":$(json_string "$ASSIGNED_TASK"),\"agent\":\"vision\"}"
     post_message "thread update" "$ASSIGNED_TASK" "$QUESTION"
+    if [[ $backend == v1 ]]; then make_agent; fi
 }
 
 # Fills the caller's array names: id of a user or agent -> name.

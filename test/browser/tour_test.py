@@ -44,6 +44,9 @@ class LiveBoard(Board):
     def health(self):
         return json.loads(get("http://127.0.0.1:%s/status" % self.health_port))
 
+    def replies(self):
+        return json.loads(get(self.base + "/sandbox/stats"))["replies"]
+
     def close(self):
         self.runtime.stop()
         self.program.stop()
