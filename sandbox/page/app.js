@@ -13,7 +13,7 @@ const board = {
 
 /* What /sandbox/runtime says; null while the sandbox does not answer. What is shown goes by it. */
 let presence = null;
-let shownAsGone = true;
+let shownAsQuiet = true;
 
 const PRESENCE_INTERVAL_MS = 1000;
 const READERS_DELAY_MS = 150;
@@ -55,20 +55,26 @@ const PRESENCE_TEXTS = {
   lost: "Runtime lost", stopped: "Runtime stopped",
 };
 
+/* A silent one may be busy, or poll rarely: what is known of it still holds. */
 function isRuntimeGone() {
-  return !presence || ["none", "lost", "silent", "stopped"].includes(presence.presence);
+  return !presence || ["none", "lost", "stopped"].includes(presence.presence);
+}
+
+function isRuntimeQuiet() {
+  return isRuntimeGone() || presence.presence === "silent";
 }
 
 function showRuntime() {
   const word = presence ? presence.presence : "unknown";
   write(element("runtime"), presence ? PRESENCE_TEXTS[word] || "Runtime " + word : "Runtime unknown");
   element("runtime").className = "badge " + word;
-  const seen = presence && presence.silent_ms !== undefined && isRuntimeGone();
+  const seen = presence && presence.silent_ms !== undefined && isRuntimeQuiet();
   write(element("runtime-seen"), seen ? "last call " + ageText(Date.now() - presence.silent_ms) : "");
   const link = element("runtime-link");
   link.hidden = !(presence && presence.url);
   /* The address of this page, for the way back. */
-  if (!link.hidden) link.href = presence.url.split("#")[0] + "#board=" + encodeURIComponent(location.origin + "/");
+  if (!link.hidden)
+    link.href = presence.url.split("#")[0] + "#board=" + encodeURIComponent(location.origin + "/");
 }
 
 async function readPresence() {
@@ -80,10 +86,11 @@ async function followRuntime() {
   for (;;) {
     if (!document.hidden) {
       await readPresence();
-      if (board.backend === "v0" && board.notifications.length) await readRunning();
+      const waits = board.backend === "v0" && board.notifications.length > 0;
+      if (waits) await readRunning();
       showRuntime();
       showAges();
-      if (shownAsGone !== isRuntimeGone() || board.backend === "v0") showAll();
+      if (waits || shownAsQuiet !== isRuntimeQuiet()) showAll();
     }
     await sleep(PRESENCE_INTERVAL_MS);
   }
@@ -163,6 +170,8 @@ function makeCard(task) {
   button.addEventListener("click", () => {
     openTask(task._id);
     showView("thread");
+    /* The list with the focus is gone on a phone. */
+    if (element("back").checkVisibility()) element("back").focus({ preventScroll: true });
   });
   const item = make("li");
   item.append(button);
@@ -205,9 +214,9 @@ function makeMessage(message) {
   return item;
 }
 
-/* Why nobody is asked, while there is no runtime that could. */
+/* Why nobody is asked, while there seems to be no runtime that could. */
 function reasonToWait() {
-  if (!presence || !isRuntimeGone()) return "";
+  if (!presence || !isRuntimeQuiet()) return "";
   return {
     none: "no runtime has called yet", stopped: "the runtime is stopped", lost: "the runtime is lost",
     silent: "the runtime is silent",
@@ -354,7 +363,7 @@ function showCalls() {
 /* All together. */
 
 function showAll() {
-  shownAsGone = isRuntimeGone();
+  shownAsQuiet = isRuntimeQuiet();
   showRuntime();
   showTasks();
   showAgents();
@@ -426,7 +435,11 @@ element("content").addEventListener("keydown", (event) => {
 
 element("content").addEventListener("input", showReadersSoon);
 
-element("back").addEventListener("click", () => showView("list"));
+element("back").addEventListener("click", () => {
+  showView("list");
+  const card = element("tasks").querySelector("[aria-current=true]");
+  if (card) card.focus();
+});
 
 element("new-task").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -124,6 +124,11 @@ async function tourMention() {
   });
 }
 
+/* Ends what the tour has broken. */
+async function repairTour() {
+  await request("faults/clear?name=" + TOUR_RULE, {});
+}
+
 /* The time that the tour's rule is still in force. */
 async function ruleLeftMs() {
   const { rules } = await request("faults");
@@ -175,13 +180,17 @@ function timesText(count) {
 
 const BY_HAND = "kill -9 $(pidof mission-control-runtime)";
 
+function isKillable() {
+  return presence !== null && presence.killable;
+}
+
 /* Kills the runtime, or has it killed where the sandbox does not know its process. */
 async function killRuntime() {
-  if (!presence.killable) {
+  if (!isKillable()) {
     tour.steps[1].text = "This sandbox does not know the runtime's process. Kill it now, in a terminal: " +
       BY_HAND + " - and start it again.";
     showSteps();
-    await lookUntil(async () => (await readPresence(), isRuntimeGone()));
+    await lookUntil(async () => (await readPresence(), isRuntimeQuiet()));
     return "The runtime is gone.";
   }
   await sleep(TIME_TO_WATCH_MS);
@@ -191,7 +200,7 @@ async function killRuntime() {
 
 async function tourKill() {
   const agent = chooseAgent();
-  const run_ms = presence.killable ? LONG_RUN_MS : LONG_RUN_BY_HAND_MS;
+  const run_ms = isKillable() ? LONG_RUN_MS : LONG_RUN_BY_HAND_MS;
   start("Watch the runtime vanish and come back: what it was doing is in its spool on disk.", [
     "A message mentions " + agent.name + ", who takes " + run_ms / 1000 + " s to answer this one.",
     "The runtime is killed while " + agent.name + " is at work.",
@@ -199,7 +208,7 @@ async function tourKill() {
     agent.name + " is asked again, as no answer had arrived, and the reply is in the thread: once.",
   ]);
   let message;
-  await request("faults", { gateway: [{ name: TOUR_RULE, match: { agent: agent.slug }, times: 1,
+  await request("faults", { gateway: [{ name: TOUR_RULE, match: { agent: agent.slug },
     latency_ms: run_ms, for_ms: STEP_LIMIT_MS }] });
   await doStep(0, async () => {
     message = await beginMessage();
@@ -207,7 +216,8 @@ async function tourKill() {
   });
   await doStep(1, killRuntime);
   await doStep(2, async () => {
-    await lookUntil(async () => (await readPresence(), !isRuntimeGone()));
+    await repairTour();
+    await lookUntil(async () => (await readPresence(), !isRuntimeQuiet()));
     return "The runtime is back, and has found in its spool what it was doing.";
   });
   await doStep(3, async () => {
@@ -243,7 +253,7 @@ async function runTour(name) {
   } finally {
     tour.running = false;
     showTour();
-    await request("faults/clear?name=" + TOUR_RULE, {}).catch(() => null);
+    await repairTour().catch(() => null);
   }
 }
 

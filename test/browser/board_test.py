@@ -212,13 +212,16 @@ def test_phone_opens_at_the_list_and_goes_to_the_thread_and_back(browser, board)
     browser.set_width(390, 844)
     browser.open(board.base + "/")
     wait_for(lambda: in_sight(browser, "#tasks button"), "the list is missing")
+    expect(browser.run("return document.querySelector('#tasks button').innerText") ==
+           "Tidy up the old pages", "the list does not begin at its top")
     expect(not in_sight(browser, "#back"), "there is a way back at first")
     choose(browser, "Compare three hosting offers")
-    expect(not in_sight(browser, "#tasks button"), "the list stays")
+    expect(not in_sight(browser, "#tasks"), "the list stays")
+    expect(browser.run("return document.activeElement.id") == "back", "the focus is lost")
     for selector in ("#task-title", "#content", "#send", "#back"):
         expect(in_sight(browser, selector), selector + " is not in sight")
     browser.run("document.getElementById('back').click()")
-    expect(in_sight(browser, "#tasks button"), "the list does not come back")
+    expect(in_sight(browser, "#tasks [aria-current=true]"), "the list does not come back to the task")
     browser.set_width(1280, 800)
 
 

@@ -5,16 +5,20 @@ The test takes the part of the supervisor: it writes the file with the runtime's
 starts a runtime that the tour has killed again."""
 
 import json
+import os
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 
 from board_test import Board, choose, fill, submit
-from harness import Program, get, wait_for
+from harness import LIMIT_S, Program, get, wait_for
 from page_test import expect, run_tests
 
 AGENT_LIMIT_S = 10
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class LiveBoard(Board):
@@ -169,6 +173,30 @@ def test_stopped_runtime_is_shown(browser, board):
     expect("online" not in browser.text("#agents"), "an agent is online without a runtime")
     board.start_runtime()
     wait_for(lambda: browser.text("#runtime") == "Runtime online", "the runtime is not online")
+
+
+def test_demo_starts_a_killed_runtime_again(browser, board):
+    """scripts/demo.sh, which supervises its runtime."""
+    with tempfile.NamedTemporaryFile("w+") as output:
+        demo = subprocess.Popen([ROOT + "/scripts/demo.sh"], stdout=output, stderr=subprocess.STDOUT,
+                                env=dict(os.environ, BUILD=board.build))
+
+        def said(words):
+            with open(output.name, encoding="utf-8") as text:
+                return re.search(words, text.read())
+
+        try:
+            wait_for(lambda: demo.poll() is not None or said("Press Ctrl-C"), "it does not start")
+            base = said(r"Board \(write to an agent\): (\S+)/").group(1)
+            url = json.loads(get(base + "/sandbox/runtime"))["url"]
+            killed = Board.post(type("Demo", (), {"base": base}), "/sandbox/runtime/kill", {})["killed"]
+            wait_for(lambda: said(r"The runtime is back: process \d+"), "the runtime is not back")
+            expect(str(killed) not in said(r"process (\d+)").group(1), "it is the killed process")
+            expect(json.loads(get(url + "version")), "the runtime does not answer where it did")
+        finally:
+            demo.terminate()
+            demo.wait(LIMIT_S)
+        expect(demo.returncode == 0, "the demo ended with %d" % demo.returncode)
 
 
 def test_policy_is_kept(browser, board):
