@@ -54,7 +54,10 @@ void account_set(struct store *store, struct document *account, const char *key,
 {
     const json_t *is = document_field(account, "settings");
     json_t *settings = memory_json(is == NULL ? json_object() : json_copy((json_t *)is));
-    json_object_set_new(settings, key, value);
+    if (value == NULL)
+        json_object_del(settings, key);
+    else
+        json_object_set_new(settings, key, value);
     store_set(store, account, "settings", settings);
 }
 

@@ -20,7 +20,7 @@ bool account_is_chat(const struct store *store, const struct document *task);
 /* Whether the agent is the orchestrator of its account. */
 bool account_is_orchestrator(const struct store *store, const struct document *agent);
 
-/* Sets one of the account's settings; takes value. */
+/* Sets one of the account's settings; takes value. NULL removes it. */
 void account_set(struct store *store, struct document *account, const char *key, json_t *value);
 
 /* The defaults of all flags, as a new object. */

@@ -214,7 +214,9 @@ static void begin_function(struct backend_call *call)
         call->count->first_us = clock_monotonic_us();
     const char *trace = exchange_header(call->exchange, "traceparent");
     text_copy(call->count->last_trace, sizeof call->count->last_trace, trace != NULL ? trace : "");
-    counts_of(&call->sandbox->counts, "")->calls++;
+    struct count *total = counts_of(&call->sandbox->counts, "");
+    total->calls++;
+    total->last_ms = call->count->last_ms;
     record_call_timing(call, false);
     match_call_rule(call);
     const struct fault_rule *rule = call->rule;

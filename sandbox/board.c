@@ -134,6 +134,24 @@ static void notify_of_message(struct store *store, struct document *message,
     text_fini(&body);
 }
 
+/* Whether the message notifies recipient (NULL: gone), whom it mentions. */
+static bool gets_mention(
+    const struct store *store, const struct new_message *from, const struct document *recipient)
+{
+    return recipient != NULL && wants_mention(recipient, from->author) &&
+           (store->version == BACKEND_V0 || thread_rules_allow_mention(from, recipient));
+}
+
+/* Whether it notifies recipient (NULL: gone), who follows the thread. */
+static bool gets_update(const struct store *store, const struct new_message *from,
+    const json_t *mentions, const struct document *recipient)
+{
+    return recipient != NULL && recipient != from->author &&
+           !is_mentioned(mentions, recipient->id) &&
+           (store->version == BACKEND_V0 ||
+               thread_rules_allow_update(store, from, mentions, recipient));
+}
+
 static void notify_mentioned(struct store *store, struct document *message,
     const struct new_message *from, const json_t *mentions)
 {
@@ -142,9 +160,7 @@ static void notify_mentioned(struct store *store, struct document *message,
     json_array_foreach (mentions, index, mention) {
         struct document *recipient =
             find_actor(store, json_string_value(json_object_get(mention, "id")));
-        if (recipient == NULL || !wants_mention(recipient, from->author))
-            continue;
-        if (store->version == BACKEND_V0 || thread_rules_allow_mention(from, recipient))
+        if (gets_mention(store, from, recipient))
             notify_of_message(store, message, from, recipient, true);
     }
 }
@@ -154,12 +170,9 @@ static void notify_subscribers(struct store *store, struct document *message,
 {
     const struct document *subscription = NULL;
     TAILQ_FOREACH (subscription, &store_thread(store, from->task->id)->subscriptions, link) {
-        const char *id = document_string(subscription, "subscriberId");
-        struct document *recipient = find_actor(store, id);
-        if (recipient == NULL || recipient == from->author || is_mentioned(mentions, id))
-            continue;
-        if (store->version == BACKEND_V0 ||
-            thread_rules_allow_update(store, from, mentions, recipient))
+        struct document *recipient =
+            find_actor(store, document_string(subscription, "subscriberId"));
+        if (gets_update(store, from, mentions, recipient))
             notify_of_message(store, message, from, recipient, false);
     }
 }
@@ -181,14 +194,48 @@ static void touch_task(struct store *store, struct document *task)
     store_set(store, task, "lastMessageAt", board_now());
 }
 
+static json_t *find_mentions(struct store *store, const struct new_message *from)
+{
+    if (store->version == BACKEND_V1)
+        return thread_rules_mentions(store, from);
+    return mentions_parse(store, document_string(from->task, "accountId"), from->author->id,
+        json_string_value(from->content));
+}
+
+static void append_reader(json_t *readers, const struct document *reader, const char *type)
+{
+    json_array_append_new(readers, memory_json(json_pack("{s:s, s:s, s:s}", "id", reader->id,
+                                       "kind", board_actor_kind(reader), "type", type)));
+}
+
+json_t *board_readers(struct store *store, const struct new_message *from)
+{
+    json_t *mentions = find_mentions(store, from);
+    json_t *readers = memory_json(json_array());
+    size_t index;
+    const json_t *mention;
+    json_array_foreach (mentions, index, mention) {
+        const struct document *recipient =
+            find_actor(store, json_string_value(json_object_get(mention, "id")));
+        if (gets_mention(store, from, recipient))
+            append_reader(readers, recipient, "mention");
+    }
+    const struct document *subscription = NULL;
+    TAILQ_FOREACH (subscription, &store_thread(store, from->task->id)->subscriptions, link) {
+        const struct document *recipient =
+            find_actor(store, document_string(subscription, "subscriberId"));
+        if (gets_update(store, from, mentions, recipient))
+            append_reader(readers, recipient, "thread_update");
+    }
+    json_decref(mentions);
+    return readers;
+}
+
 /* Mentioned users and agents are subscribed before anyone is notified, and get one notification. */
 struct document *board_post(struct store *store, const struct new_message *from)
 {
     const char *account_id = document_string(from->task, "accountId");
-    json_t *mentions =
-        store->version == BACKEND_V1
-            ? thread_rules_mentions(store, from)
-            : mentions_parse(store, account_id, from->author->id, json_string_value(from->content));
+    json_t *mentions = find_mentions(store, from);
     json_t *fields = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O, s:O*, s:s*, s:o}", "accountId",
         account_id, "taskId", from->task->id, "authorType", board_actor_kind(from->author),
         "authorId", from->author->id, "content", from->content, "mentions", mentions, "attachments",
@@ -307,4 +354,58 @@ void board_set_task_status(struct store *store, struct document *task, const cha
     store_set(store, task, "status", memory_json_text(status));
     store_set(store, task, "updatedAt", board_now());
     board_notify_status(store, task, actor, NULL);
+}
+
+/* Whether a document refers to id by one of the fields that board_remove follows. */
+static bool refers_to(const struct document *document, const char *id)
+{
+    static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = document_string(document, keys[i]);
+        if (value != NULL && strcmp(value, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static size_t delete_references(struct store *store, enum table table, const char *id)
+{
+    size_t deleted = 0;
+    struct document *next;
+    for (struct document *at = TAILQ_FIRST(&store->tables[table]); at != NULL; at = next) {
+        next = TAILQ_NEXT(at, siblings);
+        if (!refers_to(at, id))
+            continue;
+        store_delete(store, at);
+        deleted++;
+    }
+    return deleted;
+}
+
+static void unassign_agent(struct store *store, const char *agent_id)
+{
+    struct document *task = NULL;
+    TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
+        json_t *kept = memory_json(json_array());
+        size_t index;
+        json_t *id;
+        json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
+            if (strcmp(json_string_value(id), agent_id) != 0)
+                json_array_append(kept, id);
+        }
+        store_set(store, task, "assignedAgentIds", kept);
+    }
+}
+
+size_t board_remove(struct store *store, struct document *document)
+{
+    static const enum table referring[] = {
+        TABLE_NOTIFICATIONS, TABLE_SUBSCRIPTIONS, TABLE_MESSAGES};
+    size_t removed = 1;
+    for (size_t i = 0; i < sizeof referring / sizeof *referring; i++)
+        removed += delete_references(store, referring[i], document->id);
+    if (document->table == TABLE_AGENTS)
+        unassign_agent(store, document->id);
+    store_delete(store, document);
+    return removed;
 }

@@ -29,6 +29,12 @@ json_t *board_now(void);
  */
 struct document *board_post(struct store *store, const struct new_message *from);
 
+/*
+ * Whom board_post would notify, as a new array of {id, kind, type}: kind is "user" or "agent", type
+ * that of the notification. Changes nothing.
+ */
+json_t *board_readers(struct store *store, const struct new_message *from);
+
 struct new_notification {
     const char *type;
     struct document *recipient; /* a user or an agent; its account is the notification's */
@@ -76,6 +82,12 @@ void board_notify_status(struct store *store, const struct document *task,
 /* Notifies an agent that actor (NULL: "Somebody") assigned it; returns the notification. */
 struct document *board_notify_assigned(struct store *store, struct document *task,
     struct document *agent, const struct document *actor);
+
+/*
+ * Removes a document with its notifications, subscriptions and messages, and an agent from the
+ * tasks that it is assigned to. Returns how many documents are gone.
+ */
+size_t board_remove(struct store *store, struct document *document);
 
 /* Records an activity of actor on target. */
 void board_record_activity(struct store *store, const char *type, const struct document *actor,

@@ -25,6 +25,12 @@ control_function control_assign;
 control_function control_status;
 control_function control_notify;
 control_function control_request;
+control_function control_make_agent;
+control_function control_change_agent;
+control_function control_remove_agent;
+control_function control_runtime;
+control_function control_kill_runtime;
+control_function control_readers;
 control_function control_sweep;
 control_function control_delete;
 control_function control_set;
@@ -32,6 +38,9 @@ control_function control_token;
 control_function control_restart;
 control_function control_upgrade;
 control_function control_settings;
+
+/* Whether the sandbox plays version 1; if not, exchange has been answered. */
+bool control_require_v1(struct sandbox *sandbox, struct exchange *exchange);
 
 /* The string under key of a request's body, borrowed, or fallback when it is absent. */
 const char *control_string(const json_t *body, const char *key, const char *fallback);

@@ -123,6 +123,16 @@ static bool apply_agents(struct settings *settings, json_t *value)
     return true;
 }
 
+static bool apply_runtime_url(struct settings *settings, const json_t *value)
+{
+    const char *url = json_string_value(value);
+    if (!json_is_null(value) && (url == NULL || !options_is_link(url)))
+        return false;
+    free(settings->runtime_url);
+    settings->runtime_url = url == NULL ? NULL : memory_copy(url);
+    return true;
+}
+
 /* The words of settings that have more than two values, by value. */
 static const char *const dialect_words[] = {"flat", "none", NULL};
 static const char *const search_words[] = {"search", "directory", "off", NULL};
@@ -169,6 +179,8 @@ static bool apply_setting_named(struct settings *settings, const char *name, jso
     };
     if (strcmp(name, "gateway_agents") == 0)
         return apply_agents(settings, value);
+    if (strcmp(name, "runtime_url") == 0)
+        return apply_runtime_url(settings, value);
     if (strcmp(name, "gateway_tools") == 0 || strcmp(name, "gateway_tool_search") == 0)
         return apply_tools(settings, name, value);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -190,7 +202,7 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
         }
     }
     answer_json(exchange, 200,
-        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:s, s:s, s:O?}",
+        json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:f, s:f, s:s, s:s, s:O?, s:s?}",
             "hide_agents", (int)settings->hide_agents, "redact", (int)settings->redact,
             "rolled_back", (int)settings->rolled_back, "gateway_draining",
             (int)settings->gateway_draining, "gateway_disabled", (int)settings->gateway_disabled,
@@ -199,6 +211,6 @@ void control_settings(struct sandbox *sandbox, struct exchange *exchange, const 
             "timings", (int)settings->timings, "gateway_latency_ms", settings->gateway_latency_ms,
             "gateway_input_bytes", settings->gateway_input_bytes, "gateway_tools",
             dialect_words[settings->gateway_tools], "gateway_tool_search",
-            search_words[settings->gateway_tool_search], "gateway_agents",
-            settings->gateway_agents));
+            search_words[settings->gateway_tool_search], "gateway_agents", settings->gateway_agents,
+            "runtime_url", settings->runtime_url));
 }

@@ -24,26 +24,44 @@ static struct document *find_or_refuse(struct sandbox *sandbox, struct exchange 
 }
 
 /*
+ * Reads what a request says about a message: task, content and, as a name, author. false with
+ * exchange answered if something is wrong.
+ */
+static bool read_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body,
+    struct new_message *message)
+{
+    message->task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
+    if (message->task == NULL)
+        return false;
+    message->author = board_author(sandbox, json_guard_string(body, "author"));
+    message->content = json_object_get(body, "content");
+    if (message->author != NULL && json_is_string(message->content))
+        return true;
+    answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
+    return false;
+}
+
+void control_readers(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
+{
+    struct new_message message = {0};
+    if (read_message(sandbox, exchange, body, &message))
+        answer_json(
+            exchange, 200, json_pack("{s:o}", "readers", board_readers(&sandbox->store, &message)));
+}
+
+/*
  * Returns the ids of the notifications that the message created, which are those appended to the
  * table, and in version 1 of those that it patched.
  */
 void control_message(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    struct document *task = find_or_refuse(sandbox, exchange, body, "task", TABLE_TASKS);
-    if (task == NULL)
+    struct new_message from = {0};
+    if (!read_message(sandbox, exchange, body, &from))
         return;
-    struct document *author = board_author(sandbox, json_guard_string(body, "author"));
-    json_t *content = json_object_get(body, "content");
-    if (author == NULL || !json_is_string(content)) {
-        answer_refusal(exchange, 400, "BadValue", "author must exist, content must be a string");
-        return;
-    }
     const struct document *before =
         TAILQ_LAST(&sandbox->store.tables[TABLE_NOTIFICATIONS], document_list);
-    json_t *patched = sandbox->store.version == BACKEND_V1 ? memory_json(json_array()) : NULL;
-    const struct document *message = board_post(&sandbox->store,
-        &(struct new_message){
-            .author = author, .task = task, .content = content, .patched = patched});
+    from.patched = sandbox->store.version == BACKEND_V1 ? memory_json(json_array()) : NULL;
+    const struct document *message = board_post(&sandbox->store, &from);
     json_t *notifications = memory_json(json_array());
     const struct document *made = before == NULL
                                       ? TAILQ_FIRST(&sandbox->store.tables[TABLE_NOTIFICATIONS])
@@ -52,7 +70,7 @@ void control_message(struct sandbox *sandbox, struct exchange *exchange, const j
         json_array_append_new(notifications, memory_json(json_string(made->id)));
     answer_json(exchange, 200,
         json_pack("{s:s, s:o, s:o*}", "id", message->id, "notifications", notifications, "patched",
-            patched));
+            from.patched));
 }
 
 void control_assign(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
@@ -114,47 +132,6 @@ void control_notify(struct sandbox *sandbox, struct exchange *exchange, const js
     answer_json(exchange, 200, json_pack("{s:s}", "id", notification->id));
 }
 
-/* Whether a document refers to id by one of the fields that a cascading delete follows. */
-static bool refers_to(const struct document *document, const char *id)
-{
-    static const char *const keys[] = {"recipientId", "subscriberId", "taskId", "messageId"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = document_string(document, keys[i]);
-        if (value != NULL && strcmp(value, id) == 0)
-            return true;
-    }
-    return false;
-}
-
-static size_t delete_references(struct store *store, enum table table, const char *id)
-{
-    size_t deleted = 0;
-    struct document *next;
-    for (struct document *at = TAILQ_FIRST(&store->tables[table]); at != NULL; at = next) {
-        next = TAILQ_NEXT(at, siblings);
-        if (!refers_to(at, id))
-            continue;
-        store_delete(store, at);
-        deleted++;
-    }
-    return deleted;
-}
-
-static void unassign_agent(struct store *store, const char *agent_id)
-{
-    struct document *task = NULL;
-    TAILQ_FOREACH (task, &store->tables[TABLE_TASKS], siblings) {
-        json_t *kept = memory_json(json_array());
-        size_t index;
-        json_t *id;
-        json_array_foreach (document_field(task, "assignedAgentIds"), index, id) {
-            if (strcmp(json_string_value(id), agent_id) != 0)
-                json_array_append(kept, id);
-        }
-        store_set(store, task, "assignedAgentIds", kept);
-    }
-}
-
 void control_delete(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     struct store *store = &sandbox->store;
@@ -165,14 +142,10 @@ void control_delete(struct sandbox *sandbox, struct exchange *exchange, const js
         return;
     }
     size_t deleted = 1;
-    if (json_is_true(json_object_get(body, "cascade"))) {
-        deleted += delete_references(store, TABLE_NOTIFICATIONS, id);
-        deleted += delete_references(store, TABLE_SUBSCRIPTIONS, id);
-        deleted += delete_references(store, TABLE_MESSAGES, id);
-        if (document->table == TABLE_AGENTS)
-            unassign_agent(store, id);
-    }
-    store_delete(store, document);
+    if (json_is_true(json_object_get(body, "cascade")))
+        deleted = board_remove(store, document);
+    else
+        store_delete(store, document);
     answer_json(exchange, 200, json_pack("{s:I}", "deleted", (json_int_t)deleted));
 }
 

@@ -11,8 +11,7 @@
 #include "presence.h"
 #include "service_v1.h"
 
-/* Whether the sandbox plays version 1; if not, exchange has been answered. */
-static bool require_v1(struct sandbox *sandbox, struct exchange *exchange)
+bool control_require_v1(struct sandbox *sandbox, struct exchange *exchange)
 {
     if (sandbox->store.version == BACKEND_V1)
         return true;
@@ -47,7 +46,7 @@ static void answer_request(
 
 void control_request(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
-    if (!require_v1(sandbox, exchange))
+    if (!control_require_v1(sandbox, exchange))
         return;
     const struct store *store = &sandbox->store;
     const struct document *from = board_find(store, TABLE_AGENTS, json_guard_string(body, "from"));
@@ -66,7 +65,7 @@ void control_request(struct sandbox *sandbox, struct exchange *exchange, const j
 void control_sweep(struct sandbox *sandbox, struct exchange *exchange, const json_t *body)
 {
     (void)body;
-    if (require_v1(sandbox, exchange))
+    if (control_require_v1(sandbox, exchange))
         answer_json(exchange, 200,
             json_pack("{s:I}", "swept", (json_int_t)presence_sweep(&sandbox->store)));
 }

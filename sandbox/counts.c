@@ -47,6 +47,12 @@ int64_t counts_calls(const struct counts *counts, const char *name)
     return count == NULL ? 0 : count->calls;
 }
 
+int64_t counts_last_ms(const struct counts *counts)
+{
+    const struct count *total = map_get(&counts->by_name, "");
+    return total == NULL ? 0 : total->last_ms;
+}
+
 json_t *counts_describe(const struct counts *counts, const char *const *names)
 {
     json_t *all = memory_json(json_object());

@@ -34,6 +34,9 @@ struct count *counts_of(struct counts *counts, const char *name);
 /* How often a function was called; NULL: all functions together. */
 int64_t counts_calls(const struct counts *counts, const char *name);
 
+/* When any function was called last, wall clock in milliseconds; 0: none was. */
+int64_t counts_last_ms(const struct counts *counts);
+
 /*
  * A new object {name: {calls, ok, errors, faults, lastAt, firstUs, lastTrace}} of the functions in
  * names.

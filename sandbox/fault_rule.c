@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 
 #include "base/json.h"
+#include "base/sync.h"
 #include "memory.h"
 
 enum { BODY_LIMIT_BYTES = 64 * 1024 * 1024 };
@@ -65,7 +66,7 @@ static const struct action backend_actions[] = {
 static const char *const known_keys[] = {"name", "match", "times", "latency_ms",
     "latency_exponential_ms", "hold", "action", "behaviour", "status", "headers", "body",
     "body_json", "body_base64", "body_repeat", "message", "text", "before_checks", "chunk_bytes",
-    "chunk_ms", "post", "calls", "checked", NULL};
+    "chunk_ms", "post", "calls", "checked", "for_ms", NULL};
 
 static const char *const known_post_keys[] = {"when", "task", "content", "author", NULL};
 
@@ -100,6 +101,7 @@ static int read_rule_numbers(const json_t *json, struct fault_rule *rule, struct
     double status = rule->status;
     double chunk_bytes = 0;
     double chunk_ms = 0;
+    double for_ms = 0;
     int result = 0;
     if (result == 0)
         result = read_rule_number(json, "times", -1, 1e9, &rule->times, error);
@@ -114,6 +116,10 @@ static int read_rule_numbers(const json_t *json, struct fault_rule *rule, struct
         result = read_rule_number(json, "chunk_bytes", 1, 1e9, &chunk_bytes, error);
     if (result == 0)
         result = read_rule_number(json, "chunk_ms", 0, MAX_MS, &chunk_ms, error);
+    if (result == 0)
+        result = read_rule_number(json, "for_ms", 1, MAX_MS, &for_ms, error);
+    if (for_ms > 0)
+        rule->ends_us = clock_monotonic_us() + (int64_t)(for_ms * 1000);
     rule->status = (unsigned)status;
     rule->cut.chunk_bytes = (size_t)chunk_bytes;
     rule->cut.chunk_ms = (int64_t)chunk_ms;

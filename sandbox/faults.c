@@ -106,16 +106,27 @@ size_t faults_release(struct faults *faults, const char *name, double count)
     return released;
 }
 
+static bool has_ended(const struct fault_rule *rule, int64_t now_us)
+{
+    return rule->ends_us > 0 && now_us >= rule->ends_us;
+}
+
 json_t *faults_describe(const struct faults *faults)
 {
     json_t *list = memory_json(json_array());
+    int64_t now_us = clock_monotonic_us();
     const struct fault_rule *rule = NULL;
     TAILQ_FOREACH (rule, &faults->rules, link) {
+        if (has_ended(rule, now_us))
+            continue;
         json_t *json = memory_json(json_pack("{s:s, s:s*, s:f, s:f}", "side",
             rule->side == FAULT_GATEWAY ? "gateway" : "backend", "name", rule->name, "hits",
             rule->hits, "times", rule->times));
         if (rule->post != NULL)
             json_object_set_new(json, "posted", memory_json(json_real(rule->posted)));
+        if (rule->ends_us > 0)
+            json_object_set_new(json, "left_ms",
+                memory_json(json_integer((json_int_t)(rule->ends_us - now_us) / 1000)));
         json_array_append_new(list, json);
     }
     return list;
@@ -133,9 +144,10 @@ static bool contains(const char *text, const char *wanted)
 
 struct fault_rule *faults_match(struct faults *faults, const struct fault_subject *subject)
 {
+    int64_t now_us = clock_monotonic_us();
     struct fault_rule *rule = NULL;
     TAILQ_FOREACH (rule, &faults->rules, link) {
-        if (rule->times == 0 || rule->side != subject->side ||
+        if (rule->times == 0 || has_ended(rule, now_us) || rule->side != subject->side ||
             rule->before_checks != subject->before_checks ||
             !field_matches(rule->agent, subject->agent) ||
             !field_matches(rule->session, subject->session) ||

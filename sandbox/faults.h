@@ -41,6 +41,7 @@ struct fault_rule {
     bool before_checks; /* gateway: applies to every POST, before its token is checked */
     double times;       /* uses left; negative: unlimited */
     double hits;
+    int64_t ends_us; /* monotonic, when the rule stops matching; 0: never */
 
     double latency_ms;
     double latency_exponential_ms; /* mean of the exponential latency that is added */
@@ -101,7 +102,7 @@ void faults_clear(struct faults *faults, const char *name);
 /* Releases at most count requests held by rules of that name (NULL: any); returns how many. */
 size_t faults_release(struct faults *faults, const char *name, double count);
 
-/* The rules as a new JSON array, with their hits and uses left. */
+/* The rules that have not ended, as a new JSON array, with their hits, uses and time left. */
 json_t *faults_describe(const struct faults *faults);
 
 /*

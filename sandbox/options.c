@@ -26,6 +26,8 @@ static const struct option names[] = {
     {"latency-ms", required_argument, NULL, 'l'},
     {"backend", required_argument, NULL, 'b'},
     {"demo", no_argument, NULL, 'd'},
+    {"runtime-url", required_argument, NULL, 'r'},
+    {"runtime-pid-file", required_argument, NULL, 'P'},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
@@ -50,6 +52,10 @@ void options_print_help(void)
         "  --token-file FILE      file with the service token (or SERVICE_TOKEN)\n"
         "  --gateway-token TOKEN  gateway token, default local (or OPENCLAW_GATEWAY_TOKEN)\n"
         "  --latency-ms N         duration of an agent run (default 0, with --demo 600)\n"
+        "  --runtime-url URL      address of the runtime's page, to which the board links\n"
+        "  --runtime-pid-file FILE  file with the runtime's process id, for the board's tour: it "
+        "kills\n"
+        "                         that process, and removes the file\n"
         "  --help, --version\n"
         "\n"
         "Settings of a runtime that connects to a sandbox started without options:\n"
@@ -72,6 +78,8 @@ void options_fini(struct options *options)
     free(options->account_id);
     free(options->service_token);
     free(options->gateway_token);
+    free(options->runtime_url);
+    free(options->pid_file);
     *options = (struct options){0};
 }
 
@@ -130,6 +138,22 @@ static int check_port(const char *port, struct error *error)
         error, ERROR_INVALID, "--port must be a number from 0 to 65535, not \"%s\"", port);
 }
 
+bool options_is_link(const char *url)
+{
+    bool has_scheme = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+    return has_scheme && strcspn(url, " \t\r\n\"<>") == strlen(url);
+}
+
+static int read_runtime_url(const char *url, char **place, struct error *error)
+{
+    if (!options_is_link(url))
+        return error_set(error, ERROR_INVALID,
+            "--runtime-url must begin with http:// or https:// and have no spaces, not \"%s\"",
+            url);
+    replace_string(place, url);
+    return 0;
+}
+
 static int read_option(struct options *options, int letter, struct error *error)
 {
     switch (letter) {
@@ -154,6 +178,11 @@ static int read_option(struct options *options, int letter, struct error *error)
         return read_latency(optarg, &options->latency_ms, error);
     case 'b':
         return read_backend(optarg, &options->backend, error);
+    case 'r':
+        return read_runtime_url(optarg, &options->runtime_url, error);
+    case 'P':
+        replace_string(&options->pid_file, optarg);
+        return 0;
     case 'd':
         options->demo = true;
         return 0;

@@ -18,6 +18,8 @@ struct options {
     char *account_id;
     char *service_token; /* belongs to account_id */
     char *gateway_token; /* empty: requests need no token */
+    char *runtime_url;   /* of the runtime's page; NULL: not known */
+    char *pid_file;      /* with the runtime's process id; NULL: not known */
     double latency_ms;   /* of each agent run; negative: 0, or 600 with demo */
     enum backend_version backend;
     bool demo;
@@ -33,6 +35,9 @@ struct options {
 int options_read(int count, char *const *arguments, struct options *options, struct error *error);
 
 void options_fini(struct options *options);
+
+/* Whether a URL is one that the page may link to: http or https, and without white space. */
+bool options_is_link(const char *url);
 
 /* "v0" or "v1". */
 const char *options_backend_name(enum backend_version version);

@@ -8,22 +8,24 @@
 #include "answer.h"
 #include "memory.h"
 
-/* Paths are relative to the directory that the compiler runs in, the top of the repository. */
-__asm__(".pushsection .rodata\n"
-        "page_html: .incbin \"sandbox/page/index.html\"\n"
-        "page_html_end:\n"
-        "page_script: .incbin \"sandbox/page/app.js\"\n"
-        "page_script_end:\n"
-        "page_style: .incbin \"sandbox/page/app.css\"\n"
-        "page_style_end: .byte 0\n"
-        ".popsection\n");
+/*
+ * Makes the file's bytes name and name_end. The path is relative to the directory that the compiler
+ * runs in, the top of the repository.
+ */
+#define EMBED(name, file)                                                                \
+    __asm__(".pushsection .rodata\n" #name ": .incbin \"sandbox/page/" file "\"\n" #name \
+            "_end: .byte 0\n.popsection\n");                                             \
+    extern const char(name)[];                                                           \
+    extern const char name##_end[]
 
-extern const char page_html[];
-extern const char page_html_end[];
-extern const char page_script[];
-extern const char page_script_end[];
-extern const char page_style[];
-extern const char page_style_end[];
+EMBED(page_html, "index.html");
+EMBED(page_style, "app.css");
+EMBED(page_script, "app.js");
+EMBED(page_agents_script, "agents.js");
+EMBED(page_text_script, "text.js");
+EMBED(page_tour_script, "tour.js");
+
+static const char script_type[] = "text/javascript; charset=utf-8";
 
 static const struct {
     const char *path;
@@ -32,8 +34,11 @@ static const struct {
     const char *end;
 } files[] = {
     {"/", "text/html; charset=utf-8", page_html, page_html_end},
-    {"/app.js", "text/javascript; charset=utf-8", page_script, page_script_end},
     {"/app.css", "text/css; charset=utf-8", page_style, page_style_end},
+    {"/app.js", script_type, page_script, page_script_end},
+    {"/agents.js", script_type, page_agents_script, page_agents_script_end},
+    {"/text.js", script_type, page_text_script, page_text_script_end},
+    {"/tour.js", script_type, page_tour_script, page_tour_script_end},
 };
 
 static void add_page_headers(struct exchange *exchange)

@@ -27,6 +27,14 @@ static void use_default_settings(struct sandbox *sandbox)
         .gateway_latency_ms = sandbox->options.latency_ms,
         .gateway_input_bytes = KEPT_INPUT_BYTES,
     };
+    if (sandbox->options.runtime_url != NULL)
+        sandbox->settings.runtime_url = memory_copy(sandbox->options.runtime_url);
+}
+
+static void free_settings(struct settings *settings)
+{
+    json_decref(settings->gateway_agents);
+    free(settings->runtime_url);
 }
 
 void sandbox_init(struct sandbox *sandbox, struct options *options)
@@ -49,7 +57,7 @@ void sandbox_init(struct sandbox *sandbox, struct options *options)
 
 void sandbox_fini(struct sandbox *sandbox)
 {
-    json_decref(sandbox->settings.gateway_agents);
+    free_settings(&sandbox->settings);
     store_fini(&sandbox->store);
     faults_fini(&sandbox->faults);
     recorder_fini(&sandbox->recorder);
@@ -67,7 +75,7 @@ void sandbox_reset(struct sandbox *sandbox)
 {
     uint64_t changes = sandbox->store.changes;
     faults_clear(&sandbox->faults, NULL);
-    json_decref(sandbox->settings.gateway_agents);
+    free_settings(&sandbox->settings);
     use_default_settings(sandbox);
     store_fini(&sandbox->store);
     store_init(&sandbox->store, sandbox->options.backend);

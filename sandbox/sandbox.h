@@ -43,6 +43,7 @@ struct settings {
     enum tool_dialect gateway_tools;
     enum tool_search gateway_tool_search;
     json_t *gateway_agents; /* array of agent ids, NULL: main and every agent of the board */
+    char *runtime_url;      /* of the runtime's page; NULL: not known */
 };
 
 /* Used by the server's thread only. */

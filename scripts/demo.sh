@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # End-to-end demo on this machine, no account needed: installs missing packages, builds, and starts the
-# sandbox and the runtime. Then a person mentions an agent, assigns a task to another, and writes in the
-# thread of that task; each is answered, and the threads are printed.
+# sandbox and the runtime. Then a person mentions an agent, assigns a task to another, writes in the
+# thread of that task and, on v1, makes a new agent and mentions it; each is answered, and the threads
+# are printed.
 #
 # Usage: scripts/demo.sh [--backend VERSION] [--once] [-h]
 #
 # VERSION of the backend is v1, the current one and the default, or v0. Runs until Ctrl-C, so you can
-# write to the agents on the board. With --once it exits as soon as all replies have arrived (status 0) or
+# write to the agents on the board, make new ones, and take its tour, which may kill the runtime: it is
+# then started again. With --once it exits as soon as all replies have arrived (status 0) or
 # one has failed to (status 1, printing the end of the logs).
 
 set -euo pipefail
@@ -16,9 +18,14 @@ set -euo pipefail
 readonly BUILD=${BUILD:-build}
 readonly DEFAULT_PORT=3210 DEFAULT_HEALTH_PORT=3001
 readonly START_TIMEOUT_S=20 REPLY_TIMEOUT_MS=60000 STOP_TIMEOUT_S=15
+# Long enough to see on the board that the runtime is gone.
+readonly RESTART_DELAY_S=4
 readonly MENTION_TASK="Plan the launch" ASSIGNED_TASK="Make the start page faster"
 readonly MENTION="@jarvis please look at this task and tell us what you would do first."
 readonly QUESTION="What would you look at first?"
+readonly NEW_AGENT='{"slug":"karen","name":"Karen","role":"Writer: turns notes into texts",
+    "soul":"You write short texts, and ask when something is not clear."}'
+readonly GREETING="@karen welcome! Please introduce yourself."
 # Has the form of a backend id.
 readonly ACCOUNT=k57dem0acc0xnt000000000000000000
 backend=v1
@@ -78,23 +85,34 @@ start_sandbox() {
     local chosen url
     choose_port "$DEFAULT_PORT" "the sandbox"
     launch "$tmp_dir/sandbox.log" "$BUILD/mission-control-sandbox" --demo --backend "$backend" \
-        --port "$chosen" &
+        --port "$chosen" --runtime-pid-file "$tmp_dir/runtime.pid" &
     sandbox_pid=$!
     url=$(wait_for_line "$sandbox_pid" "$tmp_dir/sandbox.log" "listening on " "$START_TIMEOUT_S") ||
         fail "the sandbox did not start"
     port=${url##*:}
 }
 
+# Short intervals, so that messages are delivered and new agents are noticed at once.
 start_runtime() {
     local chosen
     choose_port "$DEFAULT_HEALTH_PORT" "the health server"
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
-    export STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
+    export STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000 AGENT_SYNC_INTERVAL=5000
+    launch_runtime
+    http_request GET "$health_port" /health >/dev/null || fail "the runtime does not answer /health"
+    http_request POST "$port" /sandbox/settings "{\"runtime_url\":\"http://127.0.0.1:$health_port/\"}" \
+        >/dev/null || fail "the sandbox rejected the runtime's address"
+}
+
+# Starts the runtime with the settings in the environment, and waits until it listens.
+launch_runtime() {
     launch "$tmp_dir/runtime.log" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
     health_port=$(wait_for_line "$runtime_pid" "$tmp_dir/runtime.log" \
         "Listening on 127.0.0.1 port " "$START_TIMEOUT_S") || fail "the runtime did not start"
-    http_request GET "$health_port" /health >/dev/null || fail "the runtime does not answer /health"
+    echo "$runtime_pid" >"$tmp_dir/runtime.pid"
+    # The next one is to be found where the first was.
+    export HEALTH_PORT=$health_port
 }
 
 # has_reply NOTIFICATION|...: whether one of them has a reply in a thread; sets change, the number of the
@@ -143,12 +161,20 @@ post_message() {
     act "$1" message "{\"task\":$(json_string "$2"),\"content\":$(json_string "$3")}"
 }
 
+# A new agent comes alive: it answers without any restart.
+make_agent() {
+    say "Ada makes a new agent, Karen."
+    http_request POST "$port" /sandbox/agents "$NEW_AGENT" >/dev/null || fail "the sandbox rejected the agent"
+    post_message "mention of the new agent" "$MENTION_TASK" "$GREETING"
+}
+
 play_scenes() {
     say
     post_message mention "$MENTION_TASK" "$MENTION"
     say "Ada assigns \"$ASSIGNED_TASK\" to @vision."
     act assignment assign "{\"task\":$(json_string "$ASSIGNED_TASK"),\"agent\":\"vision\"}"
     post_message "thread update" "$ASSIGNED_TASK" "$QUESTION"
+    if [[ $backend == v1 ]]; then make_agent; fi
 }
 
 # Fills the caller's array names: id of a user or agent -> name.
@@ -216,8 +242,22 @@ keep_running() {
     say "Runtime log:               $tmp_dir/runtime.log"
     say
     say "Press Ctrl-C to stop."
-    wait -n "$sandbox_pid" "$runtime_pid" || true
-    fail "the sandbox or the runtime exited unexpectedly"
+    supervise
+}
+
+# Waits for the sandbox, and starts the runtime again whenever the board's tour has killed it: the sandbox
+# then removes the file with its process id.
+supervise() {
+    while :; do
+        wait -n "$sandbox_pid" "$runtime_pid" || true
+        [[ ! -e $tmp_dir/runtime.pid ]] || fail "the sandbox or the runtime exited unexpectedly"
+        say "The board has killed the runtime; it is started again in $RESTART_DELAY_S s."
+        mv "$tmp_dir/runtime.log" "$tmp_dir/runtime.killed.log"
+        runtime_pid=
+        sleep "$RESTART_DELAY_S"
+        launch_runtime
+        say "The runtime is back: process $runtime_pid."
+    done
 }
 
 stop_runtime() {

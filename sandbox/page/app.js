@@ -1,18 +1,22 @@
 "use strict";
 
-const element = (id) => document.getElementById(id);
+/*
+ * The board: tasks by status, the thread of one of them, and who is there. It long-polls for
+ * changes, so replies appear without a reload, and looks for the runtime every second, because its
+ * end is no change of the board.
+ */
+
 const board = {
   tasks: [], agents: [], users: [], accounts: [], notifications: [], thread: null, calls: [],
-  task: null,
+  task: null, backend: "v1", running: new Set(),
 };
 
-/* Text from the board is only ever inserted as text nodes. */
-function make(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
+/* What /sandbox/runtime says; null while the sandbox does not answer. What is shown goes by it. */
+let presence = null;
+let shownAsQuiet = true;
+
+const PRESENCE_INTERVAL_MS = 1000;
+const READERS_DELAY_MS = 150;
 
 async function request(path, body) {
   const options = body === undefined ? {} : {
@@ -20,45 +24,138 @@ async function request(path, body) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   };
-  const answer = await fetch("/sandbox/" + path, options);
+  let answer;
+  try {
+    answer = await fetch("/sandbox/" + path, options);
+  } catch {
+    throw new Error("The sandbox does not answer. This page goes on trying; is it still running?");
+  }
   const value = await answer.json();
-  if (!answer.ok) throw new Error(value.message || "status " + answer.status);
+  if (!answer.ok)
+    throw new Error("The sandbox refused this: " + (value.message || "status " + answer.status) + ".");
   return value;
+}
+
+/* What a person reads of an error: ours are sentences. */
+function sentenceOf(error) {
+  return error.message;
 }
 
 function showError(error) {
   element("trouble").hidden = !error;
-  element("trouble").textContent = error ? "Request to the sandbox failed: " + error.message : "";
+  write(element("trouble"), error ? sentenceOf(error) : "");
 }
 
-function ago(time) {
-  if (!time) return "never";
-  const seconds = Math.max(0, Math.round((Date.now() - time) / 1000));
-  if (seconds < 60) return seconds + " s ago";
-  if (seconds < 3600) return Math.round(seconds / 60) + " min ago";
-  return Math.round(seconds / 3600) + " h ago";
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/* The runtime. */
+
+const PRESENCE_TEXTS = {
+  none: "No runtime has called yet", starting: "Runtime starting", silent: "Runtime silent",
+  lost: "Runtime lost", stopped: "Runtime stopped",
+};
+
+/* A silent one may be busy, or poll rarely: what is known of it still holds. */
+function isRuntimeGone() {
+  return !presence || ["none", "lost", "stopped"].includes(presence.presence);
+}
+
+function isRuntimeQuiet() {
+  return isRuntimeGone() || presence.presence === "silent";
 }
 
 function showRuntime() {
-  const status = board.accounts.length ? board.accounts[0].runtimeStatus : "unknown";
-  element("runtime").textContent = "runtime: " + status;
-  element("runtime").className = "badge " + status;
+  const word = presence ? presence.presence : "unknown";
+  write(element("runtime"), presence ? PRESENCE_TEXTS[word] || "Runtime " + word : "Runtime unknown");
+  element("runtime").className = "badge " + word;
+  const seen = presence && presence.silent_ms !== undefined && isRuntimeQuiet();
+  write(element("runtime-seen"), seen ? "last call " + ageText(Date.now() - presence.silent_ms) : "");
+  const link = element("runtime-link");
+  link.hidden = !(presence && presence.url);
+  /* The address of this page, for the way back. */
+  if (!link.hidden)
+    link.href = presence.url.split("#")[0] + "#board=" + encodeURIComponent(location.origin + "/");
 }
+
+async function readPresence() {
+  presence = await request("runtime").catch(() => null);
+}
+
+/* Looks again and again; what has changed by it is shown at once, ages every second. */
+async function followRuntime() {
+  for (;;) {
+    if (!document.hidden) {
+      await readPresence();
+      const waits = board.backend === "v0" && board.notifications.length > 0;
+      if (waits) await readRunning();
+      showRuntime();
+      showAges();
+      if (waits || shownAsQuiet !== isRuntimeQuiet()) showAll();
+    }
+    await sleep(PRESENCE_INTERVAL_MS);
+  }
+}
+
+/* The agent runs that the gateway is at, among the latest. */
+async function runsInFlight() {
+  const { gateway } = await request("stats");
+  if (!gateway.in_flight) return [];
+  const { requests } = await request("gateway?since=" + Math.max(0, gateway.requests - 50));
+  return requests.filter((run) => !run.ended_us);
+}
+
+/* Version 0 of the backend does not know who is typing: the gateway's runs tell. */
+async function readRunning() {
+  const runs = await runsInFlight().catch(() => []);
+  board.running = new Set(runs.map((run) => run.notification));
+}
+
+/* Tasks. */
 
 /* In the order of a task's life; a status that is not listed gets a column at the end. */
 const STATUSES = ["inbox", "assigned", "in_progress", "review", "blocked", "done", "archived"];
 const RARE = ["archived"];
 
 function isTyping(notification) {
+  if (isRuntimeGone()) return false;
+  if (board.backend === "v0") return board.running.has(notification._id);
   return notification.readAt && !notification.deliveredAt && !notification.deliveryEndedAt;
 }
 
-/* The names of the agents with such a notification for the task, each once. */
-function namesOfWaiting(task, condition) {
-  const names = board.notifications
+/* The agents with such a notification for the task, each once. */
+function waitingAgents(task, condition) {
+  const ids = board.notifications
     .filter((one) => one.taskId === task && one.recipientType === "agent" && condition(one))
-    .map((one) => nameOf(one.recipientId));
-  return [...new Set(names)];
+    .map((one) => one.recipientId);
+  return board.agents.filter((agent) => ids.includes(agent._id));
+}
+
+function namesOfWaiting(task, condition) {
+  return waitingAgents(task, condition).map((agent) => agent.name);
+}
+
+function nameOf(id) {
+  const found = board.agents.concat(board.users).find((actor) => actor._id === id);
+  return found ? found.name : "unknown";
+}
+
+function isChat(task) {
+  return (task.labels || []).includes("system:orchestrator-chat");
+}
+
+/* Shows the task; the rest follows with the next refresh. */
+function openTask(id) {
+  if (id === board.task) return;
+  board.task = id;
+  board.thread = null;
+  board.calls = [];
+  for (const list of ["thread", "documents", "calls"]) element(list).replaceChildren();
+  refresh().catch(showError);
+}
+
+/* On a phone the thread takes the place of the list. */
+function showView(view) {
+  document.body.dataset.view = view;
 }
 
 function makeCard(task) {
@@ -67,13 +164,14 @@ function makeCard(task) {
   button.dataset.id = task._id;
   button.setAttribute("aria-current", String(task._id === board.task));
   if (task.assignedAgentIds.length)
-    button.append(make("small", "", task.assignedAgentIds.map(nameOf).join(", ")));
+    button.append(make("small", "", list(task.assignedAgentIds.map(nameOf))));
   const typing = namesOfWaiting(task._id, isTyping);
-  if (typing.length) button.append(make("small", "typing", typing.join(", ") + " typing ..."));
+  if (typing.length) button.append(make("small", "typing", list(typing) + " typing ..."));
   button.addEventListener("click", () => {
-    board.task = task._id;
-    clearTask();
-    refresh().catch(showError);
+    openTask(task._id);
+    showView("thread");
+    /* The list with the focus is gone on a phone. */
+    if (element("back").checkVisibility()) element("back").focus({ preventScroll: true });
   });
   const item = make("li");
   item.append(button);
@@ -101,103 +199,102 @@ function showTasks() {
     ? document.activeElement.dataset.id : null;
   element("tasks").replaceChildren(...columns.map(makeColumn));
   const again = focused && element("tasks").querySelector('button[data-id="' + focused + '"]');
-  if (again) again.focus();
+  if (again) again.focus({ preventScroll: true });
 }
 
-function showAgents() {
-  const items = board.agents.map((agent) => {
-    const item = make("li", "", agent.name + " ");
-    item.append(make("span", "badge " + agent.status, agent.status));
-    item.append(make("small", "", "last heartbeat: " + ago(agent.lastHeartbeat)));
-    return item;
-  });
-  if (!items.length)
-    items.push(make("li", "", "None. Start the sandbox with --demo to create some."));
-  element("agents").replaceChildren(...items);
-}
-
-/* Buttons that insert a mention; rebuilt only when the agents change, to keep the focus. */
-function showMentions() {
-  const slugs = board.agents.map((agent) => agent.slug);
-  if (element("mentions").dataset.slugs === slugs.join()) return;
-  element("mentions").dataset.slugs = slugs.join();
-  element("mentions").replaceChildren(...slugs.slice(0, 6).map((slug) => {
-    const name = /^\w+$/.test(slug) ? "@" + slug : '@"' + slug + '"';
-    const button = make("button", "", name);
-    button.type = "button";
-    button.addEventListener("click", () => {
-      const content = element("content");
-      content.value = (content.value + " " + name + " ").trimStart();
-      content.focus();
-    });
-    return button;
-  }));
-}
-
-function nameOf(id) {
-  const found = board.agents.concat(board.users).find((actor) => actor._id === id);
-  return found ? found.name : "unknown";
-}
-
-const DOCUMENT_LINK = /^\[([^\]]+)\]\(\/document\/([a-z0-9]+)\)$/;
-
-/* A link to a document of the task, which opens it below the thread. */
-function makeDocumentLink(text, id) {
-  const link = make("a", "", text);
-  link.href = "#document-" + id;
-  link.addEventListener("click", (event) => {
-    const shown = element("document-" + id);
-    event.preventDefault();
-    if (!shown) return;
-    shown.open = true;
-    shown.scrollIntoView({ block: "nearest" });
-    shown.querySelector("summary").focus();
-  });
-  return link;
-}
-
-/* One line: **bold**, mentions and links to documents stand out, everything else is plain. */
-function makeLine(line) {
-  const made = make("p");
-  for (const part of line.split(/(\*\*[^*]+\*\*|@\w+|@"[^"]+"|\[[^\]]+\]\(\/document\/[a-z0-9]+\))/)) {
-    const link = DOCUMENT_LINK.exec(part);
-    if (link) made.append(makeDocumentLink(link[1], link[2]));
-    else if (part.startsWith("**") && part.length > 4) made.append(make("strong", "", part.slice(2, -2)));
-    else if (part.startsWith("@") && part.length > 1) made.append(make("span", "mention", part));
-    else made.append(part);
-  }
-  return made;
-}
+/* The thread. */
 
 function makeMessage(message) {
+  const name = nameOf(message.authorId);
   const item = make("li", message.authorType);
   item.dataset.id = message._id;
-  item.append(make("strong", "", nameOf(message.authorId)));
-  item.append(make("span", "when", "  " + new Date(message.createdAt).toLocaleTimeString()));
-  item.append(...message.content.split("\n").map(makeLine));
+  const head = make("div", "author");
+  head.append(makeInitials(name), make("strong", "", name), " ", makeTime(message.createdAt));
+  item.append(head, ...makeMarkdown(message.content));
   return item;
 }
 
-function showThread() {
-  const task = board.tasks.find((one) => one._id === board.task);
-  element("task-title").textContent = task ? task.title : "No task yet";
-  element("task-text").textContent = task ? task.description || "" : "";
-  element("post").hidden = !task;
-  const list = element("thread");
-  const messages = task && board.thread ? board.thread.messages : [];
-  const wanted = new Set(messages.map((message) => message._id));
-  for (const item of [...list.children]) if (!wanted.has(item.dataset.id)) item.remove();
-  const shown = new Set([...list.children].map((item) => item.dataset.id));
-  const fresh = messages.filter((message) => !shown.has(message._id));
-  list.append(...fresh.map(makeMessage));
-  if (fresh.length) list.lastElementChild.scrollIntoView({ block: "nearest" });
+/* Why nobody is asked, while there seems to be no runtime that could. */
+function reasonToWait() {
+  if (!presence || !isRuntimeQuiet()) return "";
+  return {
+    none: "no runtime has called yet", stopped: "the runtime is stopped", lost: "the runtime is lost",
+    silent: "the runtime is silent",
+  }[presence.presence] + ", so the message waits on the board";
+}
+
+function showWaiting(task) {
   const typing = task ? namesOfWaiting(task._id, isTyping) : [];
   const waiting = task ? namesOfWaiting(task._id, (one) => !isTyping(one)) : [];
-  element("waiting").textContent = [
-    typing.length ? "Typing: " + typing.join(", ") + " ..." : "",
-    waiting.length ? "Waiting for " + waiting.join(", ") + " ..." : "",
-  ].join(" ").trim();
+  const reason = reasonToWait();
+  write(element("waiting"), [
+    typing.length ? list(typing) + (typing.length > 1 ? " are" : " is") + " typing ..." : "",
+    waiting.length ? "Waiting for " + list(waiting) + (reason ? ": " + reason + "." : " ...") : "",
+  ].join(" ").trim());
 }
+
+/* Scrolls the thread alone: on a phone the page stays at the list. */
+function showThread() {
+  const task = board.tasks.find((one) => one._id === board.task);
+  write(element("task-title"), task ? task.title : "No task yet");
+  write(element("task-text"), task ? task.description || "" : "");
+  element("post").hidden = !task;
+  const thread = element("thread");
+  const messages = task && board.thread ? board.thread.messages : [];
+  const wanted = new Set(messages.map((message) => message._id));
+  for (const item of [...thread.children]) if (!wanted.has(item.dataset.id)) item.remove();
+  const shown = new Set([...thread.children].map((item) => item.dataset.id));
+  const fresh = messages.filter((message) => !shown.has(message._id));
+  thread.append(...fresh.map(makeMessage));
+  if (fresh.length) element("messages").scrollTop = element("messages").scrollHeight;
+  element("empty").hidden = !board.thread || messages.length > 0;
+  showWaiting(task);
+}
+
+/* Who reads a message: the board's rules answer, for what is in the box now. */
+
+function readersText(task, readers) {
+  const agents = readers.filter((one) => one.kind === "agent");
+  const names = (type) => agents.filter((one) => one.type === type).map((one) => nameOf(one.id));
+  const mentioned = names("mention");
+  const following = names("thread_update");
+  if (!agents.length && ["done", "blocked"].includes(task.status) && board.backend === "v1")
+    return "No agent reads this: the task is " + task.status + ". Mention one to be read.";
+  if (!agents.length) return "No agent reads this: none follows the thread. Mention one to be read.";
+  const parts = [];
+  if (mentioned.length) parts.push(list(mentioned) + " (mentioned)");
+  if (following.length) parts.push(list(following) + " (follow" + (following.length > 1 ? "" : "s") +
+    " the thread)");
+  const chat = isChat(task) && mentioned.length ? " In this chat only the orchestrator is asked." : "";
+  return "Read by " + parts.join(" and ") + "." + chat;
+}
+
+async function showReaders() {
+  const task = board.tasks.find((one) => one._id === board.task);
+  if (!task) return;
+  const content = element("content").value;
+  const { readers } = await request("readers", { task: task._id, content });
+  if (task._id === board.task && content === element("content").value)
+    write(element("readers"), readersText(task, readers));
+}
+
+let readersTimer = 0;
+
+function showReadersSoon() {
+  clearTimeout(readersTimer);
+  readersTimer = setTimeout(() => showReaders().catch(showError), READERS_DELAY_MS);
+}
+
+/* Puts words at the end of the message that is being written. */
+function addToMessage(words) {
+  const content = element("content");
+  content.value = (content.value.trimEnd() + " " + words + " ").trimStart();
+  showView("thread");
+  content.focus({ preventScroll: true });
+  showReadersSoon();
+}
+
+/* Documents and tool calls. */
 
 /*
  * Shows items, of which key tells whether one has changed: only then is it made again, so that what
@@ -233,8 +330,10 @@ function makeDocument(document) {
 
 const SHORT_ARGUMENTS = 80;
 
+/* Arguments in short: ids by their beginnings, and not all of them. */
 function shorten(text) {
-  return text.length > SHORT_ARGUMENTS ? text.slice(0, SHORT_ARGUMENTS) + " ..." : text;
+  const short = text.replace(new RegExp(ID.source, "g"), (id) => id.slice(0, SHORT_ID) + "…");
+  return short.length > SHORT_ARGUMENTS ? short.slice(0, SHORT_ARGUMENTS) + " ..." : short;
 }
 
 function makeCall(call) {
@@ -261,22 +360,10 @@ function showCalls() {
   showList(element("calls"), board.calls, (one) => one.number + " " + one.outcome, makeCall);
 }
 
-function clearTask() {
-  for (const id of ["thread", "documents", "calls"]) element(id).replaceChildren();
-}
+/* All together. */
 
-async function refresh() {
-  const state = await request("state?tables=accounts,users,agents,tasks,notifications&undelivered=1");
-  Object.assign(board, state);
-  if (!board.tasks.some((task) => task._id === board.task))
-    board.task = board.tasks.length ? board.tasks[0]._id : null;
-  const task = board.task;
-  const thread = task &&
-    await request("state?tables=messages,documents&task=" + encodeURIComponent(task));
-  const calls = task && await request("tools?limit=50&task=" + encodeURIComponent(task));
-  if (task !== board.task) return state.change;
-  board.thread = thread;
-  board.calls = calls ? calls.calls : [];
+function showAll() {
+  shownAsQuiet = isRuntimeQuiet();
   showRuntime();
   showTasks();
   showAgents();
@@ -284,15 +371,40 @@ async function refresh() {
   showThread();
   showDocuments();
   showCalls();
+  showTour();
+}
+
+/* The task to begin with: the one that was written in last, else one that is being worked on. */
+function firstTask() {
+  const written = board.tasks.filter((task) => task.lastMessageAt)
+    .sort((one, other) => other.lastMessageAt - one.lastMessageAt);
+  const worked = board.tasks.find((task) => task.status === "in_progress" && !isChat(task));
+  return written[0] || worked || board.tasks[0] || null;
+}
+
+async function refresh() {
+  const state = await request("state?tables=accounts,users,agents,tasks,notifications&undelivered=1");
+  Object.assign(board, state);
+  if (!board.tasks.some((task) => task._id === board.task)) {
+    const first = firstTask();
+    board.task = first && first._id;
+  }
+  const task = board.task;
+  const thread = task &&
+    await request("state?tables=messages,documents&task=" + encodeURIComponent(task));
+  const calls = task && await request("tools?limit=50&task=" + encodeURIComponent(task));
+  if (task !== board.task) return state.change;
+  board.thread = thread;
+  board.calls = calls ? calls.calls : [];
+  showAll();
+  await showReaders();
   return state.change;
 }
 
-const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/* Long-polls for the next change, so replies appear without a reload. */
 async function follow() {
   for (;;) {
     try {
+      board.backend = (await request("info")).backend;
       const change = await refresh();
       showError(null);
       await request("wait?timeout_ms=20000&change=" + (change + 1));
@@ -311,6 +423,7 @@ element("post").addEventListener("submit", async (event) => {
   try {
     await request("message", { task: board.task, content });
     element("content").value = "";
+    showReadersSoon();
   } catch (error) {
     showError(error);
   }
@@ -320,17 +433,26 @@ element("content").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element("post").requestSubmit();
 });
 
+element("content").addEventListener("input", showReadersSoon);
+
+element("back").addEventListener("click", () => {
+  showView("list");
+  const card = element("tasks").querySelector("[aria-current=true]");
+  if (card) card.focus();
+});
+
 element("new-task").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const made = await request("seed", { tasks: [{ title: element("title").value }] });
-    board.task = made.tasks[0].id;
-    clearTask();
     element("title").value = "";
-    await refresh();
+    openTask(made.tasks[0].id);
+    showView("thread");
   } catch (error) {
     showError(error);
   }
 });
 
+showView("list");
 follow();
+followRuntime();

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Tests the status page and the sandbox's board in headless Chromium, driven by ChromeDriver.
+# Tests the status page and the sandbox's board, alone and with a runtime, in headless Chromium, driven by
+# ChromeDriver.
 #
-# Usage: test/browser/run.sh [--screenshots DIR] [-h]
+# Usage: test/browser/run.sh [--screenshots DIR | --board-screenshots DIR] [-h]
 #
 # Needs the programs in BUILD (build), built by make all; skipped if Chromium or ChromeDriver is not
 # installed. Prints ok or FAILED for each test and the totals at the end; exits with 1 if one failed.
 # With --screenshots it runs no tests but half an hour of work, twenty times as fast, and writes pictures
-# of the page to DIR; this needs libfaketime and takes two to three minutes.
+# of both pages to DIR; this needs libfaketime and takes two to three minutes. With --board-screenshots it
+# takes those of the board alone, at once.
 
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -28,8 +30,9 @@ skip() {
 }
 
 main() {
-    local directory='' browser status=0
+    local directory='' browser page status=0 pages="screenshots.py board_screenshots.py"
     case ${1-} in
+    --board-screenshots) pages=board_screenshots.py directory=$(realpath "${2:?$1 needs a directory}") ;;
     --screenshots) directory=$(realpath "${2:?--screenshots needs a directory}") ;;
     *) reject_arguments "$@" ;;
     esac
@@ -38,9 +41,13 @@ main() {
     command -v python3 >/dev/null || skip "python3 is not installed"
     export PYTHONDONTWRITEBYTECODE=1
     cd "$ROOT/test/browser"
-    if [[ -n $directory ]]; then exec python3 screenshots.py "$BUILD" "$browser" "$directory"; fi
+    if [[ -n $directory ]]; then
+        for page in $pages; do python3 "$page" "$BUILD" "$browser" "$directory"; done
+        exit
+    fi
     python3 page_test.py "$BUILD" "$browser" || status=1
     python3 board_test.py "$BUILD" "$browser" || status=1
+    python3 tour_test.py "$BUILD" "$browser" || status=1
     exit "$status"
 }
 

@@ -94,6 +94,10 @@ class Browser:
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height,
                       deviceScaleFactor=1, mobile=width < 500)
 
+    def window_screenshot(self):
+        """What is in sight, as a PNG."""
+        return base64.b64decode(self.devtools("Page.captureScreenshot", format="png")["data"])
+
     def screenshot(self):
         """The whole page at its full height as a PNG."""
         size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]

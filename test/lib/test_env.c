@@ -109,7 +109,9 @@ static void start_sandbox(struct test_env *env, unsigned on_port)
     program_path(path, sizeof path, "mission-control-sandbox");
     char port[16];
     snprintf(port, sizeof port, "%u", on_port);
-    const char *argv[8] = {path, "--port", port};
+    char pid_file[TMP_DIR_BYTES + 16];
+    snprintf(pid_file, sizeof pid_file, "%s/runtime.pid", env->dir);
+    const char *argv[10] = {path, "--port", port};
     size_t count = 3;
     if (env->options.backend != NULL) {
         argv[count++] = "--backend";
@@ -118,6 +120,10 @@ static void start_sandbox(struct test_env *env, unsigned on_port)
     if (env->options.demo) {
         argv[count++] = "--demo";
         argv[count++] = "--latency-ms=0";
+    }
+    if (env->options.supervised) {
+        argv[count++] = "--runtime-pid-file";
+        argv[count++] = pid_file;
     }
     process_start(&env->sandbox, argv, finish_environment(environment));
     free(environment);

@@ -43,6 +43,7 @@ enum { TEST_WAIT_MS = 15000 };
 struct test_env_options {
     const char *backend; /* version that the sandbox plays; NULL: its default */
     bool demo;           /* the board is that of --demo */
+    bool supervised;     /* the sandbox looks for the runtime's process id in DIR/runtime.pid */
     bool may_overlap;    /* runs of one session may overlap; see test_env_teardown */
 };
 
