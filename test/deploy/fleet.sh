@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs ACCOUNTS (50) runtimes on one machine with the template unit, against the sandbox, and prints
-# their resource usage. Needs DEPLOY_ENGINE, the command of a container engine; DEPLOY_BASE overrides
-# the base image (debian:bookworm-slim).
+# Runs ACCOUNTS (200) runtimes on one machine with the template unit, against the sandbox, and prints
+# their resource usage and whether the page of one slows the others. Needs DEPLOY_ENGINE, the command
+# of a container engine; DEPLOY_BASE overrides the base image (debian:bookworm-slim).
 
 # shellcheck source-path=SCRIPTDIR source=lib/checks.sh
 . "$(dirname "$0")/lib/checks.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/machine.sh
 . "$(dirname "$0")/lib/machine.sh"
 
-readonly ACCOUNTS=${ACCOUNTS:-50} IDLE_S=30
+readonly ACCOUNTS=${ACCOUNTS:-200} IDLE_S=30
 readonly SANDBOX=http://127.0.0.1:3210
 
 # machine_call FUNCTION ARGUMENT...: runs a function of this script on the machine.
 machine_call() {
-    machine_exec "ACCOUNTS=$ACCOUNTS SANDBOX=$SANDBOX; $(declare -f account_id process_ids "$1"); $*"
+    machine_exec "ACCOUNTS=$ACCOUNTS SANDBOX=$SANDBOX; $(declare -f account_id process_ids health_times "$1"); $*"
 }
 
 # account_id NUMBER: prints an id in the sandbox's alphabet.
@@ -118,26 +118,60 @@ killed_one_restarts_alone() {
         grep -c .) == ACCOUNTS - 1))
 }
 
-# Prints sums over all of them: memory in KiB, and CPU time so far in ms.
+# Prints sums over all of them: memory in KiB, and so far CPU time in ms and times that a thread woke.
 measure() {
     local pid
     for pid in $(process_ids); do
         awk '/^(Rss|Pss|Anonymous):/ { print $1, $2 }' "/proc/$pid/smaps_rollup"
         cat "/proc/$pid/task/"*/schedstat | awk '{ sum += $1 } END { print "Cpu:", sum / 1000000 }'
-    done | awk '{ sum[$1] += $2 } END {
-        print int(sum["Rss:"]), int(sum["Pss:"]), int(sum["Anonymous:"]), int(sum["Cpu:"]) }'
+        awk '/^voluntary_ctxt_switches:/ { print "Woken:", $2 }' "/proc/$pid/task/"*/status
+    done | awk '{ sum[$1] += $2 } END { print int(sum["Rss:"]), int(sum["Pss:"]),
+        int(sum["Anonymous:"]), int(sum["Cpu:"]), int(sum["Woken:"]) }'
 }
 
 print_figures() {
-    local before rss pss anonymous cpu
-    before=$(machine_call measure | cut -d ' ' -f 4)
+    local cpu_before woken_before rss pss anonymous cpu woken
+    read -r _ _ _ cpu_before woken_before < <(machine_call measure)
     sleep "$IDLE_S" # the time over which CPU usage is measured
-    read -r rss pss anonymous cpu < <(machine_call measure)
-    awk -v n="$ACCOUNTS" -v rss="$rss" -v pss="$pss" -v own="$anonymous" -v cpu="$((cpu - before))" \
-        -v seconds="$IDLE_S" 'BEGIN {
+    read -r rss pss anonymous cpu woken < <(machine_call measure)
+    awk -v n="$ACCOUNTS" -v rss="$rss" -v pss="$pss" -v own="$anonymous" \
+        -v cpu="$((cpu - cpu_before))" -v woken="$((woken - woken_before))" -v seconds="$IDLE_S" \
+        'BEGIN {
         printf "%d idle runtimes: %.0f MiB PSS (%.1f MiB each; RSS %.1f MiB, " \
-            "anonymous %.1f MiB), %.2f %% of a core in total\n",
-            n, pss / 1024, pss / 1024 / n, rss / 1024 / n, own / 1024 / n, cpu / seconds / 10 }'
+            "anonymous %.1f MiB), %.2f %% of a core in total, %.1f wake-ups a second each\n",
+            n, pss / 1024, pss / 1024 / n, rss / 1024 / n, own / 1024 / n, cpu / seconds / 10,
+            woken / seconds / n }'
+}
+
+# Prints the median and the 99th percentile of the times in ms that all but the first take to answer
+# /health.
+health_times() {
+    local i
+    for ((i = 2; i <= ACCOUNTS; i++)); do
+        curl -fsS -o /dev/null -w '%{time_total}\n' "http://127.0.0.1:$((4000 + i))/health"
+    done | sort -n | awk '{ times[NR] = $1 } END {
+        printf "%.2f %.2f\n", 1000 * times[int((NR + 1) / 2)], 1000 * times[int(NR * 0.99 + 0.5)] }'
+}
+
+# The same while four readers ask for the page of the first one without pause.
+health_times_beside_readers() {
+    local readers=() i
+    for ((i = 0; i < 4; i++)); do
+        while curl -fsS http://127.0.0.1:4001/ http://127.0.0.1:4001/status; do
+            :
+        done >/dev/null 2>&1 &
+        readers+=($!)
+    done
+    health_times
+    kill "${readers[@]}"
+}
+
+print_page_figures() {
+    local p50 p99 beside_p50 beside_p99
+    read -r p50 p99 < <(machine_call health_times)
+    read -r beside_p50 beside_p99 < <(machine_call health_times_beside_readers)
+    echo "/health of the others: p50 $p50 ms, p99 $p99 ms; beside readers of the first one's page" \
+        "p50 $beside_p50 ms, p99 $beside_p99 ms"
 }
 
 stop_all() {
@@ -160,6 +194,7 @@ main() {
     check "each serves its own account" machine_call each_serves_its_account
     check "a killed runtime restarts, the others keep running" machine_call killed_one_restarts_alone
     print_figures
+    print_page_figures
     check "all stop cleanly" machine_call stop_all
     finish
 }
