@@ -318,6 +318,7 @@ void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view)
         .running = queue->running,
         .sending = queue->sending,
         .settled = queue->settled,
+        .repeated = queue->unsettled.count + queue->still_listed,
         .lanes = queue->lane_count,
         .agents_with_work = queue->agents_with_work,
         .unknown_agents = queue->unknown_agents,
@@ -328,6 +329,14 @@ void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view)
         .oldest_failing_ms = first_due_ms(&queue->failing),
     };
     mutex_unlock(&queue->lock);
+}
+
+int64_t send_queue_next_page_ms(struct send_queue *queue)
+{
+    mutex_lock(&queue->lock);
+    int64_t page_ms = queue_next_page_ms_locked(queue);
+    mutex_unlock(&queue->lock);
+    return page_ms;
 }
 
 void send_queue_read_activity(

@@ -4,6 +4,7 @@
 
 #include "base/containers.h"
 #include "base/sync.h"
+#include "delivery/attention.h"
 #include "delivery/entry.h"
 #include "delivery/send_queue.h"
 
@@ -85,6 +86,8 @@ struct send_queue {
     size_t failing_lanes;    /* those whose last run failed */
     uint64_t page;           /* number of the page being taken in */
     int64_t offered_at_ms;   /* when the last page came (monotonic) */
+    size_t page_rows;        /* of the last page */
+    size_t still_listed;     /* of these, those that had ended or have no valid id */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
@@ -160,6 +163,12 @@ void queue_forget_locked(
 /* The entry no longer needs its lane; the last one to leave removes the lane, to be freed. */
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
+
+/* Something has happened on the account (attention_note). */
+void queue_note_event_locked(struct send_queue *queue);
+
+/* When the next page may be requested (send_queue_next_page_ms). */
+int64_t queue_next_page_ms_locked(struct send_queue *queue);
 
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(struct send_queue *queue);

@@ -33,7 +33,8 @@
  * leaves with an entry passes that watch on with the signal.
  *
  * The poller is poked, after the lock is released, when an early poll pays: something new may be
- * listed, and ready work is low or a worker idle.
+ * listed, ready work is low or a worker idle, and the page would not repeat too many rows
+ * (attention.c).
  */
 #include "delivery/send_queue.h"
 
@@ -138,25 +139,46 @@ static struct entry *first_ready_locked(
 
 /* Polls. */
 
+void queue_note_event_locked(struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    if (queue->settings.attention != NULL)
+        attention_note(queue->settings.attention, clock_monotonic_ms());
+}
+
 bool queue_is_low_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     return queue->ready < (queue->settings.capacity + 1) / 2;
 }
 
+/* A page that was truncated and is asked for again repeats what it had, and no more than that. */
+int64_t queue_next_page_ms_locked(struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    size_t repeated = queue->unsettled.count + queue->still_listed;
+    if (queue->page_was_full && repeated > queue->page_rows)
+        repeated = queue->page_rows;
+    return queue->offered_at_ms + attention_pause_ms(repeated);
+}
+
 /* With all workers busy nothing new could be begun, but by then it should be known. */
 enum { MAX_OWED_MS = 1000 };
 
 /*
- * Whether to ask for the page that is owed, which then is so no longer: when a worker is idle, or
- * ready work is low and the last page is not from just now. The caller pokes the poller after it
- * releases the lock.
+ * Whether to ask for the page that is owed, which then is so no longer: when it may be asked for,
+ * and a worker is idle, or ready work is low and the last page is not from just now. The caller
+ * pokes the poller after it releases the lock.
  */
 static bool claim_poll_locked(struct send_queue *queue, bool idle)
 {
     mutex_assert_held(&queue->lock);
-    bool is_old = clock_monotonic_ms() - queue->offered_at_ms >= MAX_OWED_MS;
-    if (!queue->poll_owed || !(idle || (is_old && queue_is_low_locked(queue))))
+    if (!queue->poll_owed)
+        return false;
+    int64_t now_ms = clock_monotonic_ms();
+    bool is_old = now_ms - queue->offered_at_ms >= MAX_OWED_MS;
+    bool would_help = idle || (is_old && queue_is_low_locked(queue));
+    if (!would_help || now_ms < queue_next_page_ms_locked(queue))
         return false;
     queue->poll_owed = false;
     return queue->poller != NULL;
@@ -285,6 +307,10 @@ static void wait_for_work_locked(struct send_queue *queue)
     int64_t due_ms = first != NULL ? first->due_ms : SYNC_NO_DEADLINE;
     if (queue->resume_ms < due_ms)
         due_ms = queue->resume_ms;
+    /* Then this worker asks for the page that is owed. */
+    int64_t page_ms = queue->poll_owed ? queue_next_page_ms_locked(queue) : SYNC_NO_DEADLINE;
+    if (page_ms < due_ms)
+        due_ms = page_ms;
     queue->idle_workers++;
     cond_wait_until(&queue->work, &queue->lock, due_ms);
     queue->idle_workers--;
@@ -372,9 +398,11 @@ bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entr
     mutex_lock(&queue->lock);
     bool allowed = stage != STAGE_SENDING ||
                    (may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
-    /* The message that was posted may have caused notifications. */
-    if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED)
+    /* The message that was posted may have caused notifications, and may be answered. */
+    if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED) {
         queue->poll_owed = true;
+        queue_note_event_locked(queue);
+    }
     if (allowed) {
         set_stage_locked(queue, entry, stage);
         show_stage_locked(queue, entry);

@@ -68,8 +68,11 @@ bool queue_fixture_page(
     struct send_queue *queue, bool full, const struct notification_row *rows, size_t count)
 {
     /* A millisecond after anything that was settled before this call. */
-    const struct offer offer = {
-        .rows = rows, .count = count, .full = full, .began_at_ms = clock_monotonic_ms() + 1};
+    const struct offer offer = {.rows = rows,
+        .count = count,
+        .full = full,
+        .limited = full,
+        .began_at_ms = clock_monotonic_ms() + 1};
     return send_queue_offer(queue, &offer);
 }
 
