@@ -183,6 +183,7 @@ static int create_queue(struct runtime *runtime, struct error *error)
     const struct send_queue_settings settings = {
         .capacity = config->delivery_queue_capacity,
         .max_wakes = (config->delivery_workers + 1) / 2,
+        .looks_ahead = true,
         .min_lane_gap_ms = config->delivery_backoff_base_ms,
         .max_lane_gap_ms = config->delivery_backoff_max_ms,
         .other_runtime = runtime->other_runtime,

@@ -86,8 +86,9 @@ struct send_queue_waiting {
 };
 
 struct send_queue_settings {
-    size_t capacity;         /* new notifications are accepted while fewer are ready; at least 1 */
-    size_t max_wakes;        /* wake-ups that run at a time */
+    size_t capacity;  /* new notifications are accepted while fewer are ready; at least 1 */
+    size_t max_wakes; /* wake-ups that run at a time */
+    bool looks_ahead; /* idle workers get entries ahead of their turn (send_queue_take_turn) */
     int64_t min_lane_gap_ms; /* between the sends of a lane whose runs fail, as those of others */
     int64_t max_lane_gap_ms; /* this long after many failed runs in a row */
     struct other_runtime *other_runtime; /* judges what has ended (other_runtime.h); NULL: nobody */
@@ -157,9 +158,10 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
 
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
- * then wake-ups (but see send_queue_wake). Blocks until there is one; NULL once the queue is closed
- * and has nothing left to hand out. *activity (NULL: none) is the caller's; until the entry is
- * finished the queue keeps in it what is being done, under its lock. May poke the poller.
+ * then what may be skipped ahead of its turn, then wake-ups (but see send_queue_wake). Blocks until
+ * there is one; NULL once the queue is closed and has nothing left to hand out. *activity (NULL:
+ * none) is the caller's; until the entry is finished the queue keeps in it what is being done,
+ * under its lock. May poke the poller.
  */
 struct entry *send_queue_take(struct send_queue *queue, struct activity *activity);
 
@@ -169,6 +171,13 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
  * returned; until then it is not sent.
  */
 void send_queue_use_session_lanes(struct send_queue *queue, bool wanted);
+
+/*
+ * Whether a taken entry that is known may be sent as far as its lane is concerned. One that was
+ * taken ahead of its turn (entry->queue.ahead) may not, unless it can take its turn now: if false,
+ * it is to be finished without a delay. It may be skipped in either case.
+ */
+bool send_queue_take_turn(struct send_queue *queue, struct entry *entry);
 
 /*
  * Moves a taken entry to the next stage. False, and nothing changes, when that is STAGE_SENDING and

@@ -41,6 +41,7 @@ static void add_delivery_locked(
     mutex_assert_held(&queue->lock);
     entry->created_at_ms = created_at_ms;
     entry->queue.last_page = queue->page;
+    entry->queue.number = ++queue->last_number;
     entry->queue.known_us = clock_monotonic_us();
     /* Without a readable createdAt it is as old as this process has known it. */
     int64_t since_ms = created_at_ms > 0 ? created_at_ms : clock_wall_ms();

@@ -32,8 +32,8 @@ int send_queue_create(
     TAILQ_INIT(&created->all);
     TAILQ_INIT(&created->wakes);
     SLIST_INIT(&created->prior_runs);
-    for (int class = 0; class < CLASS_COUNT; class ++)
-        TAILQ_INIT(&created->ready_lanes[class]);
+    for (int list = 0; list < LANE_LISTS; list++)
+        TAILQ_INIT(&created->ready_lanes[list]);
     if (id_table_init(&created->entries, SEND_QUEUE_MAX_HELD, error) != 0 ||
         id_table_init(&created->lanes, SEND_QUEUE_MAX_HELD / 8, error) != 0 ||
         id_table_init(&created->agents, SEND_QUEUE_MAX_HELD / 8, error) != 0) {
@@ -111,6 +111,8 @@ static struct lane *find_or_add_lane_locked(
     agent->lanes++;
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lane->ready_entries[class]);
+    TAILQ_INIT(&lane->looked_at);
+    lane->looks_left = MAX_LOOKS;
     id_table_add(&queue->lanes, &lane->item);
     queue->lane_count++;
     return lane;
@@ -158,7 +160,7 @@ static bool may_move_locked(struct send_queue *queue, const struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     char id[ID_BYTES];
-    if (entry->queue.place != PLACE_WORKER)
+    if (entry->queue.place != PLACE_WORKER || entry->queue.ahead)
         return true;
     write_lane_id_locked(queue, entry, id);
     struct id_item *found = id_table_find(&queue->lanes, id);
@@ -171,16 +173,18 @@ void queue_move_to_lane_locked(
     mutex_assert_held(&queue->lock);
     struct lane *old_lane = entry->queue.lane;
     bool is_ready = entry->queue.place == PLACE_READY;
-    bool is_taken = entry->queue.place == PLACE_WORKER;
+    bool has_turn = entry->queue.place == PLACE_WORKER && !entry->queue.ahead;
     entry->queue.misplaced = !is_in_lane_locked(queue, entry);
     if (!entry->queue.misplaced || !may_move_locked(queue, entry))
         return;
     if (is_ready)
         queue_remove_ready_locked(queue, entry);
+    if (entry->queue.ahead)
+        queue_remove_looked_at_locked(queue, entry);
     /* First into the new lane, so that its agent stays. */
     if (queue_join_lane_locked(queue, entry)) {
         struct lane *lane = entry->queue.lane;
-        if (is_taken) {
+        if (has_turn) {
             old_lane->busy = false;
             queue_lane_changed_locked(queue, old_lane);
             lane->busy = true;
@@ -192,6 +196,8 @@ void queue_move_to_lane_locked(
     }
     if (is_ready)
         queue_add_ready_locked(queue, entry);
+    if (entry->queue.ahead)
+        queue_add_looked_at_locked(queue, entry);
 }
 
 struct entry *queue_new_entry_locked(struct send_queue *queue, enum entry_kind kind, const char *id,

@@ -17,7 +17,8 @@
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
  *
- * - A lane has at most one entry with a worker, so no session is sent two messages at once.
+ * - A lane has at most one entry with a worker that may send it, so no session is sent two messages
+ *   at once.
  * - An agent is asked only if the policy, the operator's hold and the close allowed it at that
  *   moment: take asks first, to keep workers free, and advance asks again, because both can change
  *   while the worker reads the context. So can the kind of lanes: an entry takes its worker along
@@ -26,6 +27,13 @@
  * - A settled entry stays known until the backend has stopped listing it (intake.c).
  * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
  *   on, because it may have been the only one watching for the next due time.
+ *
+ * A lane with much to skip would spend two calls of the backend on each of them, one after another.
+ * So an idle worker looks at entries ahead of their turn (find_unseen_locked): what is to be
+ * skipped it skips, and what is to be sent it gives back, unless its turn has come meanwhile
+ * (send_queue_take_turn). The lane sends nothing that comes after an entry that is looked at, since
+ * that may have to be sent first. An entry is looked at once; a lane in which several in a row were
+ * to be sent is left alone until it skips one, as each of these costs a call more.
  *
  * A lane whose sends have to wait (an agent that is rate-limited, or one of several whose runs
  * fail) is paused: until its time has come, take passes over all but its write-backs. A take that
@@ -60,16 +68,59 @@ static enum work_class work_class_of(const struct entry *entry)
     return leads_to_send(entry) ? CLASS_SEND : CLASS_WRITE_BACK;
 }
 
+/* The order in which the entries of a lane are sent. */
+static bool goes_before(const struct entry *one, const struct entry *other)
+{
+    if (one->created_at_ms != other->created_at_ms)
+        return one->created_at_ms < other->created_at_ms;
+    return one->queue.number < other->queue.number;
+}
+
+/* Nearly always at the end, since pages come oldest first. */
+static void insert_in_order(struct entry_list *list, struct entry *entry)
+{
+    struct entry *before = TAILQ_LAST(list, entry_list);
+    while (before != NULL && goes_before(entry, before))
+        before = TAILQ_PREV(before, entry_list, queue.in_lane);
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(list, before, entry, queue.in_lane);
+    else
+        TAILQ_INSERT_HEAD(list, entry, queue.in_lane);
+}
+
+/* Nothing has been done for it, so it can be told without its lane whether it is to be skipped. */
+static bool may_be_looked_at(const struct entry *entry)
+{
+    return entry->kind == ENTRY_DELIVERY && entry->queue.stage == STAGE_KNOWN &&
+           entry->work.attempts == 0 && entry->work.runs == 0 && entry->work.record == RECORD_NONE;
+}
+
+/* What a worker has ahead of its turn may have to be sent before what is ready. */
+static bool has_to_wait_for_look(const struct lane *lane)
+{
+    const struct entry *looked_at = TAILQ_FIRST(&lane->looked_at);
+    const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
+    return looked_at != NULL && ready != NULL && goes_before(looked_at, ready);
+}
+
+static bool belongs_in_list(const struct lane *lane, int list)
+{
+    if (list == LIST_AHEAD)
+        return lane->unseen > 0 && lane->looks_left > 0;
+    return !lane->busy && lane->ready_count[list] > 0 &&
+           (list != CLASS_SEND || !has_to_wait_for_look(lane));
+}
+
 void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
 {
     mutex_assert_held(&queue->lock);
-    for (int class = 0; class < CLASS_COUNT; class ++) {
-        bool wanted = !lane->busy && lane->ready_count[class] > 0;
-        if (wanted && !lane->listed[class])
-            TAILQ_INSERT_TAIL(&queue->ready_lanes[class], lane, in_list[class]);
-        if (!wanted && lane->listed[class])
-            TAILQ_REMOVE(&queue->ready_lanes[class], lane, in_list[class]);
-        lane->listed[class] = wanted;
+    for (int list = 0; list < LANE_LISTS; list++) {
+        bool wanted = belongs_in_list(lane, list);
+        if (wanted && !lane->listed[list])
+            TAILQ_INSERT_TAIL(&queue->ready_lanes[list], lane, in_list[list]);
+        if (!wanted && lane->listed[list])
+            TAILQ_REMOVE(&queue->ready_lanes[list], lane, in_list[list]);
+        lane->listed[list] = wanted;
     }
     queue->ready -= lane->ready;
     lane->ready = lane->ready_count[CLASS_WRITE_BACK];
@@ -89,15 +140,9 @@ void queue_add_ready_locked(struct send_queue *queue, struct entry *entry)
     mutex_assert_held(&queue->lock);
     struct lane *lane = entry->queue.lane;
     enum work_class class = work_class_of(entry);
-    /* Pages come oldest first, so its place is nearly always at the end. */
-    struct entry *before = TAILQ_LAST(&lane->ready_entries[class], entry_list);
-    while (before != NULL && entry->created_at_ms < before->created_at_ms)
-        before = TAILQ_PREV(before, entry_list, queue.in_lane);
-    if (before != NULL)
-        TAILQ_INSERT_AFTER(&lane->ready_entries[class], before, entry, queue.in_lane);
-    else
-        TAILQ_INSERT_HEAD(&lane->ready_entries[class], entry, queue.in_lane);
+    insert_in_order(&lane->ready_entries[class], entry);
     lane->ready_count[class]++;
+    lane->unseen += may_be_looked_at(entry);
     entry->queue.place = PLACE_READY;
     entry->queue.ready_us = clock_monotonic_us();
     queue_lane_changed_locked(queue, lane);
@@ -111,8 +156,23 @@ void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
     enum work_class class = work_class_of(entry);
     TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
     lane->ready_count[class]--;
+    lane->unseen -= may_be_looked_at(entry);
     entry->queue.place = PLACE_NONE;
     queue_lane_changed_locked(queue, lane);
+}
+
+void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    insert_in_order(&entry->queue.lane->looked_at, entry);
+    queue_lane_changed_locked(queue, entry->queue.lane);
+}
+
+void queue_remove_looked_at_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    TAILQ_REMOVE(&entry->queue.lane->looked_at, entry, queue.in_lane);
+    queue_lane_changed_locked(queue, entry->queue.lane);
 }
 
 /*
@@ -222,6 +282,36 @@ static struct entry *find_overdue_wake_locked(struct send_queue *queue, int64_t 
     return entry;
 }
 
+/*
+ * An entry to look at ahead of its turn, so that a lane with much to skip does not cost two calls
+ * of the backend for each of them in turn; or NULL. Of each lane in turn.
+ */
+static struct entry *find_unseen_locked(struct send_queue *queue)
+{
+    enum { MAX_PASSED_OVER = 64 }; /* those that were looked at, or have failed before */
+    mutex_assert_held(&queue->lock);
+    struct lane *lane;
+    TAILQ_FOREACH (lane, &queue->ready_lanes[LIST_AHEAD], in_list[LIST_AHEAD]) {
+        unsigned passed_over = 0;
+        struct entry *entry = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
+        while (entry != NULL && !may_be_looked_at(entry) && passed_over++ < MAX_PASSED_OVER)
+            entry = TAILQ_NEXT(entry, queue.in_lane);
+        if (entry == NULL || !may_be_looked_at(entry))
+            continue;
+        TAILQ_REMOVE(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
+        TAILQ_INSERT_TAIL(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
+        entry->queue.ahead = true;
+        return entry;
+    }
+    return NULL;
+}
+
+static bool may_look_ahead_locked(struct send_queue *queue)
+{
+    mutex_assert_held(&queue->lock);
+    return queue->settings.looks_ahead && !TAILQ_EMPTY(&queue->ready_lanes[LIST_AHEAD]);
+}
+
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
@@ -232,6 +322,8 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
         entry = first_ready_locked(queue, CLASS_SEND, now_ms);
+    if (entry == NULL && queue->settings.looks_ahead)
+        entry = find_unseen_locked(queue);
     if (entry == NULL && queue->wakes_running < queue->settings.max_wakes)
         entry = first_ready_locked(queue, CLASS_WAKE, now_ms);
     return entry;
@@ -241,7 +333,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 static bool is_asking(const struct entry *entry)
 {
     bool before_reply = leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
-    return entry->queue.place == PLACE_WORKER && before_reply;
+    return entry->queue.place == PLACE_WORKER && before_reply && !entry->queue.ahead;
 }
 
 /* Shows an observer which stage the entry is at. */
@@ -268,8 +360,11 @@ static struct entry *take_work_locked(
     /* What was found hides the lanes after it, of which an earlier take may have seen more. */
     if (resume_ms < queue->resume_ms)
         queue->resume_ms = resume_ms;
-    entry->queue.lane->busy = true;
+    entry->queue.lane->busy = entry->queue.lane->busy || !entry->queue.ahead;
+    entry->queue.lane->looks_left -= entry->queue.ahead;
     queue_remove_ready_locked(queue, entry);
+    if (entry->queue.ahead)
+        queue_add_looked_at_locked(queue, entry);
     entry->queue.place = PLACE_WORKER;
     entry->queue.waited_us = clock_monotonic_us() - entry->queue.ready_us;
     entry->queue.activity = activity;
@@ -336,9 +431,12 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
         }
         wait_for_work_locked(queue);
     }
-    /* This thread may have been the only one to watch for the next due time. */
-    if (entry != NULL &&
-        (queue->waiting.count > 0 || queue->policy.limited || queue->resume_ms != SYNC_NO_DEADLINE))
+    /*
+     * This thread may have been the only one to watch for the next due time. What can be looked at
+     * ahead of its turn may be more than was signalled.
+     */
+    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.limited ||
+                             queue->resume_ms != SYNC_NO_DEADLINE || may_look_ahead_locked(queue)))
         cond_signal(&queue->work);
     bool poll_now = claim_poll_locked(queue, false);
     mutex_unlock(&queue->lock);
@@ -392,9 +490,39 @@ static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum
         queue_count_ages_locked(queue, entry, stage != STAGE_SETTLED);
 }
 
+/* Whether it is the first of its lane, which is free, and could be taken to be sent. */
+static bool may_take_turn_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    const struct lane *lane = entry->queue.lane;
+    const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
+    bool is_first =
+        TAILQ_FIRST(&lane->looked_at) == entry && (ready == NULL || goes_before(entry, ready));
+    bool is_free = !lane->busy && lane->paused_until_ms <= clock_monotonic_ms();
+    return is_first && is_free && may_send_locked(queue, queue->asking);
+}
+
+bool send_queue_take_turn(struct send_queue *queue, struct entry *entry)
+{
+    assert(entry->queue.place == PLACE_WORKER && entry->queue.stage == STAGE_KNOWN);
+    mutex_lock(&queue->lock);
+    if (entry->queue.ahead && may_take_turn_locked(queue, entry)) {
+        entry->queue.lane->busy = true;
+        queue_remove_looked_at_locked(queue, entry);
+        entry->queue.ahead = false;
+        entry->work.breaker_trips = entry->queue.lane->breaker_trips;
+        queue->asking++;
+        queue->wake_was_last = false;
+    }
+    bool has_turn = !entry->queue.ahead;
+    mutex_unlock(&queue->lock);
+    return has_turn;
+}
+
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     assert(entry->queue.place == PLACE_WORKER);
+    assert(stage != STAGE_SENDING || !entry->queue.ahead);
     mutex_lock(&queue->lock);
     bool allowed = stage != STAGE_SENDING ||
                    (may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
@@ -532,18 +660,32 @@ static void record_run_locked(struct send_queue *queue, struct lane *lane, struc
                 settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
 }
 
-/* The worker no longer has the entry, and its lane is free. */
+/* Where skips follow each other, looking ahead pays. */
+static void count_look_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    if (entry->queue.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_SKIPPED)
+        entry->queue.lane->looks_left = MAX_LOOKS;
+}
+
+/* The worker no longer has the entry, and its lane is free if it was its turn. */
 static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     struct lane *lane = entry->queue.lane;
     queue->asking -= is_asking(entry);
+    count_look_locked(queue, entry);
     entry->queue.place = PLACE_NONE;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     if (entry->queue.activity != NULL)
         *entry->queue.activity = (struct activity){.since_ms = clock_monotonic_ms()};
     entry->queue.activity = NULL;
+    if (entry->queue.ahead) {
+        queue_remove_looked_at_locked(queue, entry);
+        entry->queue.ahead = false;
+        return;
+    }
     pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
