@@ -1,4 +1,4 @@
-/* The inside of the send queue, shared by send_queue.c, intake.c and queue_control.c. */
+/* The inside of the send queue, shared by send_queue.c, lanes.c, intake.c and queue_control.c. */
 #ifndef DELIVERY_QUEUE_STATE_H
 #define DELIVERY_QUEUE_STATE_H
 
@@ -125,6 +125,18 @@ struct deferred_free {
 void deferred_free_run(const struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
+
+/* Whether the next thing that leaves for the gateway is for the entry's agent. */
+bool queue_leads_to_send(const struct entry *entry);
+
+/* Whether one is sent before other, both of the same lane. */
+bool queue_goes_before(const struct entry *one, const struct entry *other);
+
+/*
+ * Whether a ready entry may be taken ahead of its turn: nothing has been done for it, so it can be
+ * told without its lane whether it is to be skipped.
+ */
+bool queue_may_look_at(const struct entry *entry);
 
 /* Puts an entry that a worker has ahead of its turn among those of its lane, or takes it out. */
 void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry);

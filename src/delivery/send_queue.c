@@ -53,127 +53,7 @@
 #include "base/text.h"
 #include "delivery/queue_state.h"
 
-/* Lanes. */
-
-/* Whether the next thing that leaves for the gateway is for its agent. */
-static bool leads_to_send(const struct entry *entry)
-{
-    return entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_ACTING;
-}
-
-static enum work_class work_class_of(const struct entry *entry)
-{
-    if (entry->kind == ENTRY_WAKE)
-        return CLASS_WAKE;
-    return leads_to_send(entry) ? CLASS_SEND : CLASS_WRITE_BACK;
-}
-
-/* The order in which the entries of a lane are sent. */
-static bool goes_before(const struct entry *one, const struct entry *other)
-{
-    if (one->created_at_ms != other->created_at_ms)
-        return one->created_at_ms < other->created_at_ms;
-    return one->queue.number < other->queue.number;
-}
-
-/* Nearly always at the end, since pages come oldest first. */
-static void insert_in_order(struct entry_list *list, struct entry *entry)
-{
-    struct entry *before = TAILQ_LAST(list, entry_list);
-    while (before != NULL && goes_before(entry, before))
-        before = TAILQ_PREV(before, entry_list, queue.in_lane);
-    if (before != NULL)
-        TAILQ_INSERT_AFTER(list, before, entry, queue.in_lane);
-    else
-        TAILQ_INSERT_HEAD(list, entry, queue.in_lane);
-}
-
-/* Nothing has been done for it, so it can be told without its lane whether it is to be skipped. */
-static bool may_be_looked_at(const struct entry *entry)
-{
-    return entry->kind == ENTRY_DELIVERY && entry->queue.stage == STAGE_KNOWN &&
-           entry->work.attempts == 0 && entry->work.runs == 0 && entry->work.record == RECORD_NONE;
-}
-
-/* What a worker has ahead of its turn may have to be sent before what is ready. */
-static bool has_to_wait_for_look(const struct lane *lane)
-{
-    const struct entry *looked_at = TAILQ_FIRST(&lane->looked_at);
-    const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
-    return looked_at != NULL && ready != NULL && goes_before(looked_at, ready);
-}
-
-static bool belongs_in_list(const struct lane *lane, int list)
-{
-    if (list == LIST_AHEAD)
-        return lane->unseen > 0 && lane->looks_left > 0;
-    return !lane->busy && lane->ready_count[list] > 0 &&
-           (list != CLASS_SEND || !has_to_wait_for_look(lane));
-}
-
-void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
-{
-    mutex_assert_held(&queue->lock);
-    for (int list = 0; list < LANE_LISTS; list++) {
-        bool wanted = belongs_in_list(lane, list);
-        if (wanted && !lane->listed[list])
-            TAILQ_INSERT_TAIL(&queue->ready_lanes[list], lane, in_list[list]);
-        if (!wanted && lane->listed[list])
-            TAILQ_REMOVE(&queue->ready_lanes[list], lane, in_list[list]);
-        lane->listed[list] = wanted;
-    }
-    queue->ready -= lane->ready;
-    lane->ready = lane->ready_count[CLASS_WRITE_BACK];
-    if (lane->paused_until_ms == 0)
-        lane->ready += lane->ready_count[CLASS_SEND];
-    /*
-     * A single agent with a long backlog must not look like enough work for all workers, or the
-     * poller would not fetch what is there for others.
-     */
-    if (lane->ready > queue->max_ready_of_lane)
-        lane->ready = queue->max_ready_of_lane;
-    queue->ready += lane->ready;
-}
-
-void queue_add_ready_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    struct lane *lane = entry->queue.lane;
-    enum work_class class = work_class_of(entry);
-    insert_in_order(&lane->ready_entries[class], entry);
-    lane->ready_count[class]++;
-    lane->unseen += may_be_looked_at(entry);
-    entry->queue.place = PLACE_READY;
-    entry->queue.ready_us = clock_monotonic_us();
-    queue_lane_changed_locked(queue, lane);
-    cond_signal(&queue->work);
-}
-
-void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    struct lane *lane = entry->queue.lane;
-    enum work_class class = work_class_of(entry);
-    TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
-    lane->ready_count[class]--;
-    lane->unseen -= may_be_looked_at(entry);
-    entry->queue.place = PLACE_NONE;
-    queue_lane_changed_locked(queue, lane);
-}
-
-void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    insert_in_order(&entry->queue.lane->looked_at, entry);
-    queue_lane_changed_locked(queue, entry->queue.lane);
-}
-
-void queue_remove_looked_at_locked(struct send_queue *queue, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    TAILQ_REMOVE(&entry->queue.lane->looked_at, entry, queue.in_lane);
-    queue_lane_changed_locked(queue, entry->queue.lane);
-}
+/* Finding a lane. */
 
 /*
  * The oldest entry of the lane that has waited longest for this class, or NULL. resume_ms becomes
@@ -294,9 +174,9 @@ static struct entry *find_unseen_locked(struct send_queue *queue)
     TAILQ_FOREACH (lane, &queue->ready_lanes[LIST_AHEAD], in_list[LIST_AHEAD]) {
         unsigned passed_over = 0;
         struct entry *entry = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
-        while (entry != NULL && !may_be_looked_at(entry) && passed_over++ < MAX_PASSED_OVER)
+        while (entry != NULL && !queue_may_look_at(entry) && passed_over++ < MAX_PASSED_OVER)
             entry = TAILQ_NEXT(entry, queue.in_lane);
-        if (entry == NULL || !may_be_looked_at(entry))
+        if (entry == NULL || !queue_may_look_at(entry))
             continue;
         TAILQ_REMOVE(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
         TAILQ_INSERT_TAIL(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
@@ -304,12 +184,6 @@ static struct entry *find_unseen_locked(struct send_queue *queue)
         return entry;
     }
     return NULL;
-}
-
-static bool may_look_ahead_locked(struct send_queue *queue)
-{
-    mutex_assert_held(&queue->lock);
-    return queue->settings.looks_ahead && !TAILQ_EMPTY(&queue->ready_lanes[LIST_AHEAD]);
 }
 
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
@@ -332,7 +206,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 /* A worker has taken it to ask its agent, and has no answer yet. */
 static bool is_asking(const struct entry *entry)
 {
-    bool before_reply = leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
+    bool before_reply = queue_leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
     return entry->queue.place == PLACE_WORKER && before_reply && !entry->queue.ahead;
 }
 
@@ -431,12 +305,9 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
         }
         wait_for_work_locked(queue);
     }
-    /*
-     * This thread may have been the only one to watch for the next due time. What can be looked at
-     * ahead of its turn may be more than was signalled.
-     */
-    if (entry != NULL && (queue->waiting.count > 0 || queue->policy.limited ||
-                             queue->resume_ms != SYNC_NO_DEADLINE || may_look_ahead_locked(queue)))
+    /* This thread may have been the only one to watch for the next due time. */
+    if (entry != NULL &&
+        (queue->waiting.count > 0 || queue->policy.limited || queue->resume_ms != SYNC_NO_DEADLINE))
         cond_signal(&queue->work);
     bool poll_now = claim_poll_locked(queue, false);
     mutex_unlock(&queue->lock);
@@ -496,8 +367,8 @@ static bool may_take_turn_locked(struct send_queue *queue, const struct entry *e
     mutex_assert_held(&queue->lock);
     const struct lane *lane = entry->queue.lane;
     const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
-    bool is_first =
-        TAILQ_FIRST(&lane->looked_at) == entry && (ready == NULL || goes_before(entry, ready));
+    bool is_first = TAILQ_FIRST(&lane->looked_at) == entry &&
+                    (ready == NULL || queue_goes_before(entry, ready));
     bool is_free = !lane->busy && lane->paused_until_ms <= clock_monotonic_ms();
     return is_first && is_free && may_send_locked(queue, queue->asking);
 }
@@ -567,42 +438,6 @@ void deferred_free_run(const struct deferred_free *deferred_free)
     }
 }
 
-void queue_set_unknown_locked(struct send_queue *queue, struct lane_agent *agent, bool unknown)
-{
-    mutex_assert_held(&queue->lock);
-    queue->unknown_agents -= agent->unknown;
-    agent->unknown = unknown;
-    queue->unknown_agents += agent->unknown;
-}
-
-void queue_leave_lane_locked(
-    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
-{
-    mutex_assert_held(&queue->lock);
-    struct lane *lane = entry->queue.lane;
-    if (lane == NULL)
-        return;
-    struct lane_agent *agent = lane->agent;
-    entry->queue.lane = NULL;
-    if (entry->kind == ENTRY_DELIVERY && --agent->deliveries == 0) {
-        queue_set_unknown_locked(queue, agent, false);
-        queue->agents_with_work--;
-    }
-    if (--lane->entries > 0)
-        return;
-    assert(!lane->busy);
-    queue->failing_lanes -= lane->failed_runs > 0;
-    id_table_remove(&queue->lanes, &lane->item);
-    queue->lane_count--;
-    lane->item.next = deferred_free->lanes;
-    deferred_free->lanes = &lane->item;
-    if (--agent->lanes > 0)
-        return;
-    id_table_remove(&queue->agents, &agent->item);
-    agent->item.next = deferred_free->agents;
-    deferred_free->agents = &agent->item;
-}
-
 static void settle_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
@@ -625,7 +460,7 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
         queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
-    else if (!queue->closed || !leads_to_send(entry)) {
+    else if (!queue->closed || !queue_leads_to_send(entry)) {
         heap_push(&queue->waiting, &entry->queue.due, clock_monotonic_ms() + delay_ms);
         entry->queue.place = PLACE_WAITING;
     }
@@ -660,12 +495,16 @@ static void record_run_locked(struct send_queue *queue, struct lane *lane, struc
                 settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
 }
 
-/* Where skips follow each other, looking ahead pays. */
+/* Where there is one to skip there may be more: looking ahead pays. */
 static void count_look_locked(struct send_queue *queue, const struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
-    if (entry->queue.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_SKIPPED)
-        entry->queue.lane->looks_left = MAX_LOOKS;
+    if (entry->queue.stage != STAGE_SETTLED || entry->work.outcome != OUTCOME_SKIPPED)
+        return;
+    /* As many workers as there may be looks could have nothing else to do. */
+    if (entry->queue.lane->looks_left == 0)
+        cond_broadcast(&queue->work);
+    entry->queue.lane->looks_left = MAX_LOOKS;
 }
 
 /* The worker no longer has the entry, and its lane is free if it was its turn. */
