@@ -91,7 +91,7 @@ static void test_tells_whether_polls_had_become_rare(void **state)
     struct attention attention = make_attention(1000, 5000, 5000);
     assert_true(attention_note(&attention, BEGAN_MS));
     assert_false(attention_note(&attention, BEGAN_MS + MINUTE_MS - 1));
-    assert_true(attention_note(&attention, BEGAN_MS + 2 * MINUTE_MS - 1));
+    assert_true(attention_note(&attention, BEGAN_MS + INT64_C(2) * MINUTE_MS - 1));
 }
 
 static bool take_poke(struct loop *loop)
@@ -129,37 +129,47 @@ static void test_repeated_rows_are_bounded_by_time(void **state)
         size_t rows;
         int64_t pause_ms;
     } cases[] = {{0, 0}, {1, 60}, {16, 960}, {83, 4980}, {200, 12000}, {1000, MINUTE_MS},
-        {8000, 8 * MINUTE_MS}};
+        {8000, INT64_C(8) * MINUTE_MS}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(attention_pause_ms(cases[i].rows), cases[i].pause_ms);
 }
 
+enum { DAY_MS = 24 * HOUR_MS, TURN_MS = 22 * SECOND_MS, REPLY_MS = 10 * SECOND_MS };
+
 /*
- * A day of 50 messages in ten conversations, on the clock of the poller: each is answered after
- * 10 s, and followed up 12 s later. Polls of a silent day come first.
+ * When the last event before now_ms was, on a day of 50 messages: ten hours begin with a
+ * conversation of five, each of which is answered after 10 s and followed up 12 s later. -1: none.
  */
+static int64_t last_event_ms(int64_t now_ms)
+{
+    int64_t in_hour_ms = now_ms % HOUR_MS;
+    int64_t in_turn_ms = in_hour_ms % TURN_MS;
+    if (now_ms >= INT64_C(10) * HOUR_MS || in_hour_ms >= INT64_C(5) * TURN_MS)
+        return -1;
+    return in_turn_ms < REPLY_MS ? now_ms - in_turn_ms : now_ms - in_turn_ms + REPLY_MS;
+}
+
+static unsigned polls_of_day(bool is_busy)
+{
+    struct attention attention = make_attention(1000, 5000, 5000);
+    int64_t noted_ms = -1;
+    unsigned polls = 0;
+    for (int64_t now_ms = 0; now_ms < DAY_MS; polls++) {
+        int64_t event_ms = is_busy ? last_event_ms(now_ms) : -1;
+        if (event_ms >= 0 && event_ms != noted_ms)
+            attention_note(&attention, BEGAN_MS + now_ms);
+        noted_ms = event_ms;
+        now_ms += attention_next_ms(&attention, BEGAN_MS + now_ms);
+    }
+    return polls;
+}
+
 static void test_polls_of_a_day(void **state)
 {
     (void)state;
-    enum { DAY_MS = 24 * HOUR_MS, TURN_MS = 22 * SECOND_MS, REPLY_MS = 10 * SECOND_MS };
-    unsigned polls[2] = {0};
-    for (int busy = 0; busy < 2; busy++) {
-        struct attention attention = make_attention(1000, 5000, 5000);
-        int64_t noted_ms = -1;
-        for (int64_t now_ms = 0; now_ms < DAY_MS; polls[busy]++) {
-            /* Ten hours have a conversation each, of five messages and five replies. */
-            int64_t in_hour_ms = now_ms % HOUR_MS;
-            bool in_conversation = now_ms / HOUR_MS < 10 && in_hour_ms < 5 * TURN_MS;
-            int64_t in_turn_ms = in_hour_ms % TURN_MS;
-            int64_t event_ms = now_ms - in_turn_ms + (in_turn_ms < REPLY_MS ? 0 : REPLY_MS);
-            if (busy && in_conversation && event_ms != noted_ms)
-                attention_note(&attention, BEGAN_MS + now_ms);
-            noted_ms = event_ms;
-            now_ms += attention_next_ms(&attention, BEGAN_MS + now_ms);
-        }
-    }
-    assert_int_equal(polls[0], DAY_MS / 5000);
-    assert_in_range(polls[1], polls[0], polls[0] * 115 / 100);
+    unsigned silent = polls_of_day(false);
+    assert_int_equal(silent, DAY_MS / 5000);
+    assert_in_range(polls_of_day(true), silent, silent * 115 / 100);
 }
 
 int main(void)

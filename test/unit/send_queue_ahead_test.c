@@ -150,7 +150,7 @@ static void test_turn_that_was_taken_is_the_lane_s(void **state)
 static void test_lane_of_sends_is_left_alone(void **state)
 {
     struct send_queue *queue = *state;
-    struct many_rows many = many_rows_create("n", "a", 2 * MAX_LOOKS + 3);
+    struct many_rows many = many_rows_create("n", "a", (size_t)2 * MAX_LOOKS + 3);
     queue_fixture_page(queue, false, many.rows, many.count);
     struct entry *first = take(queue, "n-0", false);
     for (int i = 1; i <= MAX_LOOKS; i++)
@@ -166,7 +166,7 @@ static void test_lane_of_sends_is_left_alone(void **state)
 static void test_lane_with_skips_is_looked_ahead_in(void **state)
 {
     struct send_queue *queue = *state;
-    struct many_rows many = many_rows_create("n", "a", 3 * MAX_LOOKS);
+    struct many_rows many = many_rows_create("n", "a", (size_t)3 * MAX_LOOKS);
     queue_fixture_page(queue, false, many.rows, many.count);
     struct entry *first = take(queue, "n-0", false);
     for (int i = 1; i < MAX_LOOKS; i++)
