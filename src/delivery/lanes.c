@@ -300,3 +300,34 @@ void queue_leave_lane_locked(
     agent->item.next = deferred_free->agents;
     deferred_free->agents = &agent->item;
 }
+
+/* Pauses. */
+
+void queue_pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms)
+{
+    mutex_assert_held(&queue->lock);
+    int64_t until_ms = clock_monotonic_ms() + pause_ms;
+    if (pause_ms > 0 && until_ms > lane->paused_until_ms)
+        lane->paused_until_ms = until_ms;
+}
+
+/*
+ * One agent whose runs fail is its own affair, for which its notifications have their backoff. When
+ * several do, something that they share is at fault, so each of these lanes also keeps its distance
+ * between notifications, until a run of its own succeeds. Lanes without failures flow meanwhile.
+ */
+void queue_record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    const struct send_queue_settings *settings = &queue->settings;
+    if (entry->work.run_end == RUN_END_NONE)
+        return;
+    queue->failing_lanes -= lane->failed_runs > 0;
+    lane->failed_runs = entry->work.run_end == RUN_END_FAILED ? lane->failed_runs + 1 : 0;
+    queue->failing_lanes += lane->failed_runs > 0;
+    entry->work.run_end = RUN_END_NONE;
+    if (lane->failed_runs > 0 && queue->failing_lanes >= SEND_QUEUE_FAILING_LANES)
+        queue_pause_lane_locked(queue, lane,
+            backoff_doubled_ms(
+                settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
+}

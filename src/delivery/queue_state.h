@@ -186,6 +186,12 @@ void queue_move_to_lane_locked(
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
+/* Sends nothing of the lane for that long, in ms; 0 changes nothing. */
+void queue_pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms);
+
+/* Tells the lane how the entry's run ended, if there was one, which may pause it. */
+void queue_record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry);
+
 /* The entry no longer needs its lane; the last one to leave removes the lane, to be freed. */
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);

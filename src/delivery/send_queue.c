@@ -1,6 +1,7 @@
 /*
- * The send queue's work: handing out entries, moving them between stages, taking them back. What
- * comes in is in intake.c; what controls and observes the queue is in queue_control.c.
+ * The send queue's work: handing out entries, moving them between stages, taking them back. Lanes
+ * are in lanes.c, what comes in is in intake.c; what controls and observes the queue is in
+ * queue_control.c.
  *
  * An entry is at exactly one place (enum entry_place):
  *
@@ -8,11 +9,9 @@
  *     ^               |  '--finish with a delay--> WAITING --due or close--> READY
  *     '---finish------'
  *
- * A lane is an agent with entries, or with session lanes an agent and a task. It keeps those that
- * are ready in one list for each class of work, oldest first. A lane that is not busy is in the
- * queue's list of a class if it has ready entries of it; queue_lane_changed_locked derives that
- * after every change, so a lane with a worker is never found. Lanes are served in turn: one that
- * becomes free goes to the end of its lists.
+ * A lane is an agent with entries, or with session lanes an agent and a task. One entry at a time
+ * has its turn (lanes.c). Lanes are served in turn: one that becomes free goes to the end of the
+ * queue's lists.
  *
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
@@ -466,35 +465,6 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
     }
 }
 
-static void pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms)
-{
-    mutex_assert_held(&queue->lock);
-    int64_t until_ms = clock_monotonic_ms() + pause_ms;
-    if (pause_ms > 0 && until_ms > lane->paused_until_ms)
-        lane->paused_until_ms = until_ms;
-}
-
-/*
- * One agent whose runs fail is its own affair, for which its notifications have their backoff. When
- * several do, something that they share is at fault, so each of these lanes also keeps its distance
- * between notifications, until a run of its own succeeds. Lanes without failures flow meanwhile.
- */
-static void record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    const struct send_queue_settings *settings = &queue->settings;
-    if (entry->work.run_end == RUN_END_NONE)
-        return;
-    queue->failing_lanes -= lane->failed_runs > 0;
-    lane->failed_runs = entry->work.run_end == RUN_END_FAILED ? lane->failed_runs + 1 : 0;
-    queue->failing_lanes += lane->failed_runs > 0;
-    entry->work.run_end = RUN_END_NONE;
-    if (lane->failed_runs > 0 && queue->failing_lanes >= SEND_QUEUE_FAILING_LANES)
-        pause_lane_locked(queue, lane,
-            backoff_doubled_ms(
-                settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
-}
-
 /* Where there is one to skip there may be more: looking ahead pays. */
 static void count_look_locked(struct send_queue *queue, const struct entry *entry)
 {
@@ -525,10 +495,10 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
         entry->queue.ahead = false;
         return;
     }
-    pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
+    queue_pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
-    record_run_locked(queue, lane, entry);
+    queue_record_run_locked(queue, lane, entry);
     lane->busy = false;
     queue_lane_changed_locked(queue, lane);
 }

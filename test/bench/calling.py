@@ -21,6 +21,10 @@ MESSAGES = 5
 RUN_MS = 8000
 PAUSE_S = (3, 20)  # between a reply and what a person writes then
 CALM_S = 75        # after which polls are as rare as before
+# Further ones for the waits alone, since fifty are few for a 95th percentile.
+LONG_CONVERSATIONS = 4
+LONG_MESSAGES = 25
+LONG_RUN_MS = 500
 AS_BEFORE = {"DELIVERY_INTERVAL_ACTIVE": 5000}
 
 IDLE_S = 2 * float(os.environ.get("BENCH_IDLE_S", "60"))
@@ -40,7 +44,7 @@ def difference(after, before):
     return {name: number - before.get(name, 0) for name, number in after.items()}
 
 
-def converse(number, backend, settings):
+def converse(number, backend, settings, messages=MESSAGES, run_ms=RUN_MS):
     """
     One conversation with an agent. Returns the milliseconds from each message but the first to the
     request to the gateway, the calls of the backend from the first message until all is calm, and
@@ -48,7 +52,7 @@ def converse(number, backend, settings):
     """
     # Equal in all variants, and different in each conversation.
     pauses = random.Random(number)
-    with Harness(RUN_MS, backend=backend) as harness:
+    with Harness(run_ms, backend=backend) as harness:
         harness.request("POST", "/sandbox/settings", {"timings": True})
         harness.request("POST", "/sandbox/seed",
                         {"agents": [{"slug": "friday"}], "tasks": [{"title": "talk"}]})
@@ -56,7 +60,7 @@ def converse(number, backend, settings):
         harness.settle(pauses.uniform(1, 6))
         began_s, before = time.monotonic(), all_calls(harness.request("GET", "/sandbox/stats"))
         sent_us = {}
-        for message in range(MESSAGES):
+        for message in range(messages):
             asked_at_us = now_us()
             answer = harness.request("POST", "/sandbox/message",
                                      {"task": "talk", "content": f"@friday, point {message}?"})
@@ -102,20 +106,25 @@ def calls_of_day(results, per_hour):
 def conversation(_runs):
     """
     Conversations of a day, all at the same time, each with an account of its own; with default
-    settings and with polls as rare as without anything that happens. One run, of two minutes or so.
+    settings and with polls as rare as without anything that happens. One run, of six minutes or so.
     """
     jobs = [(idle_calls, backend) for backend in BACKENDS]
+    jobs += [(converse, CONVERSATIONS + number, backend, {}, LONG_MESSAGES, LONG_RUN_MS)
+             for backend in BACKENDS for number in range(LONG_CONVERSATIONS)]
     jobs += [(converse, number, backend, settings) for backend in BACKENDS
              for settings in ({}, AS_BEFORE) for number in range(CONVERSATIONS)]
     results = in_parallel(jobs)
     per_hour = dict(zip(BACKENDS, (sum(calls.values()) for calls in results[:len(BACKENDS)])))
     results = results[len(BACKENDS):]
+    long = dict(zip(BACKENDS, (results[:LONG_CONVERSATIONS],
+                               results[LONG_CONVERSATIONS:2 * LONG_CONVERSATIONS])))
+    results = results[2 * LONG_CONVERSATIONS:]
     figures = []
     for backend in BACKENDS:
         attentive, before = results[:CONVERSATIONS], results[CONVERSATIONS:2 * CONVERSATIONS]
         results = results[2 * CONVERSATIONS:]
         day, day_before = (calls_of_day(found, per_hour[backend]) for found in (attentive, before))
-        figures += conversation_figures(backend, "", attentive)
+        figures += conversation_figures(backend, "", attentive + long[backend])
         figures += conversation_figures(backend, ", polls each 5 s", before)
         figures += [Figure("conversation", f"backend calls of a day with 50 messages, {backend}", "",
                            [day]),
