@@ -85,6 +85,7 @@ struct runtime {
     struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
     struct gateway_prober *prober;
     struct breaker_control control;
+    struct attention attention;
     struct delivery_poller *poller;
     struct heartbeat *heartbeat;
     struct agent_sync *agents;
@@ -182,10 +183,14 @@ static int create_queue(struct runtime *runtime, struct error *error)
     const struct send_queue_settings settings = {
         .capacity = config->delivery_queue_capacity,
         .max_wakes = (config->delivery_workers + 1) / 2,
+        .looks_ahead = true,
         .min_lane_gap_ms = config->delivery_backoff_base_ms,
         .max_lane_gap_ms = config->delivery_backoff_max_ms,
         .other_runtime = runtime->other_runtime,
+        .attention = &runtime->attention,
     };
+    attention_init(&runtime->attention, config->delivery_interval_active_ms,
+        config->delivery_interval_ms, config->delivery_interval_idle_ms, clock_monotonic_ms());
     int result = send_queue_create(&runtime->queue, &settings, error);
     if (result == 0)
         result = spool_open(&runtime->spool, config->state_dir, config->account_id, error);
@@ -240,6 +245,7 @@ static int create_poller(struct runtime *runtime, struct error *error)
     const struct delivery_poller_parts parts = {
         .config = runtime->config,
         .queue = runtime->queue,
+        .attention = &runtime->attention,
         .guard = runtime->guard,
         .journal = runtime->journal,
         .convex = runtime->convex,
@@ -250,6 +256,7 @@ static int create_poller(struct runtime *runtime, struct error *error)
     int result = delivery_poller_create(&runtime->poller, &parts, error);
     if (result != 0)
         return result;
+    runtime->attention.poller = delivery_poller_loop(runtime->poller);
     send_queue_set_poller(runtime->queue, delivery_poller_loop(runtime->poller));
     convex_on_recovery(runtime->convex, delivery_poller_loop(runtime->poller));
     return 0;
@@ -345,6 +352,7 @@ static void describe_delivery(struct runtime *runtime)
         .gateway = runtime->gateway,
         .control = &runtime->control,
         .guard = runtime->guard,
+        .attention = &runtime->attention,
         .roster = runtime->roster,
         .other_runtime = runtime->other_runtime,
         .stats = &runtime->stats,
@@ -385,6 +393,7 @@ static int create_agent_api(struct runtime *runtime, struct error *error)
         .capability = runtime->capability,
         .convex = runtime->convex,
         .schedule = runtime->schedule,
+        .attention = &runtime->attention,
         .store = runtime->store,
         .stats = &runtime->stats,
         .abort = &runtime->abort_workers,

@@ -68,6 +68,8 @@ enum option_id {
     OPTION_OPENCLAW_PROFILE_SYNC,
     OPTION_OPENCLAW_WORKSPACE_ROOT,
     OPTION_DELIVERY_INTERVAL,
+    OPTION_DELIVERY_INTERVAL_ACTIVE,
+    OPTION_DELIVERY_INTERVAL_IDLE,
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
     OPTION_DELIVERY_LANES,
     OPTION_DELIVERY_STREAM_TIMEOUT_MS,
@@ -151,6 +153,8 @@ struct config {
     char *health_allowed_hosts; /* names, separated by commas or blanks; NULL: none */
     unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
     int64_t delivery_interval_ms;
+    int64_t delivery_interval_active_ms; /* at most delivery_interval_ms */
+    int64_t delivery_interval_idle_ms;   /* at least delivery_interval_ms */
     int64_t health_check_interval_ms;
     int64_t agent_sync_interval_ms;
     int64_t delivery_backoff_base_ms;

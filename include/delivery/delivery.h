@@ -6,6 +6,7 @@
 #include "agent_tools/catalog.h"
 #include "backend/convex.h"
 #include "config/config.h"
+#include "delivery/attention.h"
 #include "delivery/breaker_control.h"
 #include "delivery/journal.h"
 #include "delivery/loop_guard.h"
@@ -23,6 +24,7 @@ struct delivery {
     struct gateway *gateway;
     const struct breaker_control *control;
     struct loop_guard *guard;
+    struct attention *attention; /* is told of what agents change; NULL: nobody */
     struct gateway_roster *roster;
     struct other_runtime *other_runtime; /* NULL: nobody looks for its traces */
     struct stats *stats;

@@ -213,6 +213,8 @@ struct entry {
         uint64_t last_page; /* number of the last page that listed it */
         uint64_t ticket;    /* version of the policy under which its send was allowed */
         struct lane *lane;
+        uint64_t number;    /* in the order of intake, for those with the same createdAt */
+        bool ahead;         /* a worker has it ahead of its turn, so it is not to be sent */
         bool may_be_marked; /* a mark of ours was begun */
         bool unlisted;      /* the last page that covers it lacked it, and no mark had been begun */
         bool misplaced; /* in another lane than its own, which had a worker when lanes changed */

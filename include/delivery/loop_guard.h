@@ -52,6 +52,14 @@ enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct serv
     const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
     struct error *error);
 
+/*
+ * As loop_guard_judge, but no run is counted, and no note is due: for a notification whose turn has
+ * not come. What it lets pass may have to be skipped in its turn all the same.
+ */
+enum convex_outcome loop_guard_foresee(struct loop_guard *guard, const struct service *service,
+    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
+    struct error *error);
+
 /* Something that an agent did with a tool. */
 struct tool_effect {
     const char *id;  /* of a notification, a message or a task; valid (id_is_valid) */

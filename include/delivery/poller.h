@@ -10,6 +10,7 @@
 #include "backend/convex.h"
 #include "base/loop.h"
 #include "config/config.h"
+#include "delivery/attention.h"
 #include "delivery/journal.h"
 #include "delivery/send_queue.h"
 #include "telemetry/stats.h"
@@ -20,6 +21,7 @@ struct delivery_poller;
 struct delivery_poller_parts {
     const struct config *config;
     struct send_queue *queue;
+    struct attention *attention;
     struct loop_guard *guard; /* saves its counts */
     struct journal journal;   /* is checked again while it is broken */
     struct convex *convex;

@@ -33,7 +33,9 @@ struct other_runtime;
 struct offer {
     const struct notification_row *rows; /* oldest first; borrowed */
     size_t count;
-    bool full;           /* the page was truncated at its limit: more may follow */
+    size_t unusable;     /* further rows, without valid ids */
+    bool full;           /* the page was truncated: more may follow */
+    bool limited;        /* at the limit that was asked for: a longer page would show more */
     int64_t began_at_ms; /* when the request was made, monotonic */
 };
 
@@ -52,6 +54,7 @@ struct send_queue_view {
     size_t running;                /* taken by workers, wake-ups included */
     size_t sending;                /* of these, those whose request is in flight */
     size_t settled;                /* ended, but possibly still listed by the backend */
+    size_t repeated;               /* rows that are known and that a long enough page lists again */
     size_t lanes;                  /* agents with entries */
     size_t agents_with_work;       /* of these, those with notifications */
     size_t unknown_agents;         /* of these, those that the gateway lacked when last asked */
@@ -83,11 +86,13 @@ struct send_queue_waiting {
 };
 
 struct send_queue_settings {
-    size_t capacity;         /* new notifications are accepted while fewer are ready; at least 1 */
-    size_t max_wakes;        /* wake-ups that run at a time */
+    size_t capacity;  /* new notifications are accepted while fewer are ready; at least 1 */
+    size_t max_wakes; /* wake-ups that run at a time */
+    bool looks_ahead; /* idle workers get entries ahead of their turn (send_queue_take_turn) */
     int64_t min_lane_gap_ms; /* between the sends of a lane whose runs fail, as those of others */
     int64_t max_lane_gap_ms; /* this long after many failed runs in a row */
     struct other_runtime *other_runtime; /* judges what has ended (other_runtime.h); NULL: nobody */
+    struct attention *attention;         /* is told of what happens (attention.h); NULL: nobody */
 };
 
 /* The caller destroys the queue once no thread uses it. ERROR_NO_MEMORY. */
@@ -128,8 +133,9 @@ bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigne
  * Takes in a page. Unknown ids become entries while there is room. Known ones that the backend no
  * longer lists are dropped if their agent was never asked. Settled ones are forgotten when the
  * request for a page without them began after they were settled, never sooner: a response that was
- * under way at that moment must not get an agent run twice. Returns true when there was something
- * new and so little is ready that the next page should be requested at once.
+ * under way at that moment must not get an agent run twice. Returns true when the next page should
+ * be requested at once: a longer one would show more, at least half of this one was new, and little
+ * is ready.
  */
 bool send_queue_offer(struct send_queue *queue, const struct offer *offer);
 
@@ -152,9 +158,10 @@ bool send_queue_withdraw_wake(struct send_queue *queue, char agent_id[static ID_
 
 /*
  * The next entry to work on, the caller's until send_queue_finish: write-backs first, then sends,
- * then wake-ups (but see send_queue_wake). Blocks until there is one; NULL once the queue is closed
- * and has nothing left to hand out. *activity (NULL: none) is the caller's; until the entry is
- * finished the queue keeps in it what is being done, under its lock. May poke the poller.
+ * then what may be skipped ahead of its turn, then wake-ups (but see send_queue_wake). Blocks until
+ * there is one; NULL once the queue is closed and has nothing left to hand out. *activity (NULL:
+ * none) is the caller's; until the entry is finished the queue keeps in it what is being done,
+ * under its lock. May poke the poller.
  */
 struct entry *send_queue_take(struct send_queue *queue, struct activity *activity);
 
@@ -164,6 +171,13 @@ struct entry *send_queue_take(struct send_queue *queue, struct activity *activit
  * returned; until then it is not sent.
  */
 void send_queue_use_session_lanes(struct send_queue *queue, bool wanted);
+
+/*
+ * Whether a taken entry that is known may be sent as far as its lane is concerned. One that was
+ * taken ahead of its turn (entry->queue.ahead) may not, unless it can take its turn now: if false,
+ * it is to be finished without a delay. It may be skipped in either case.
+ */
+bool send_queue_take_turn(struct send_queue *queue, struct entry *entry);
 
 /*
  * Moves a taken entry to the next stage. False, and nothing changes, when that is STAGE_SENDING and
@@ -206,6 +220,12 @@ void send_queue_close(struct send_queue *queue, int64_t deadline_ms);
 bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 
 /* Observing it. */
+
+/*
+ * When the next page may be requested, in view of the rows that it repeats (attention_pause_ms);
+ * monotonic. Earlier once what is held ends.
+ */
+int64_t send_queue_next_page_ms(struct send_queue *queue);
 
 /* Copies the figures as they are together at one moment. */
 void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view);

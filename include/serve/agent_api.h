@@ -12,6 +12,7 @@
 #include "backend/convex.h"
 #include "base/error.h"
 #include "config/config.h"
+#include "delivery/attention.h"
 #include "http/ca_store.h"
 #include "http/server.h"
 #include "telemetry/stats.h"
@@ -25,6 +26,7 @@ struct agent_api_parts {
     const struct capability *capability;
     struct convex *convex;
     struct wake_schedule *schedule;
+    struct attention *attention; /* is told of calls that succeed; NULL: nobody */
     struct ca_store *store;
     struct stats *stats;
     const atomic_bool *abort; /* aborts the requests in flight */

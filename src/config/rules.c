@@ -285,10 +285,41 @@ static void fill_stream_timeout(struct config *config, const struct values *valu
     config->delivery_stream_timeout_ms = timeout_ms;
 }
 
+static bool interval_is_wrong(const struct values *values, enum option_id id, bool is_beyond)
+{
+    bool is_known = values->by_option[OPTION_DELIVERY_INTERVAL].state != VALUE_WRONG;
+    return is_beyond && is_known && option_is_present(values, id);
+}
+
+/* Something that happens must not make polls rarer, nor silence make them more frequent. */
+static void check_intervals(
+    struct config *config, const struct values *values, struct problems *problems)
+{
+    enum { ACTIVE_MS = 1000 };
+    int64_t interval_ms = config->delivery_interval_ms;
+    if (option_is_absent(values, OPTION_DELIVERY_INTERVAL_ACTIVE))
+        config->delivery_interval_active_ms = interval_ms < ACTIVE_MS ? interval_ms : ACTIVE_MS;
+    if (option_is_absent(values, OPTION_DELIVERY_INTERVAL_IDLE))
+        config->delivery_interval_idle_ms = interval_ms;
+    int64_t active_ms = config->delivery_interval_active_ms;
+    int64_t idle_ms = config->delivery_interval_idle_ms;
+    if (interval_is_wrong(values, OPTION_DELIVERY_INTERVAL_ACTIVE, active_ms > interval_ms))
+        problems_add(problems, PROBLEM_ERROR,
+            "DELIVERY_INTERVAL_ACTIVE %" PRId64 " is more than DELIVERY_INTERVAL; expected %" PRId64
+            " or less",
+            active_ms, interval_ms);
+    if (interval_is_wrong(values, OPTION_DELIVERY_INTERVAL_IDLE, idle_ms < interval_ms))
+        problems_add(problems, PROBLEM_ERROR,
+            "DELIVERY_INTERVAL_IDLE %" PRId64 " is less than DELIVERY_INTERVAL; expected %" PRId64
+            " or more",
+            idle_ms, interval_ms);
+}
+
 static void check_times(
     struct config *config, const struct values *values, struct problems *problems)
 {
     fill_stream_timeout(config, values);
+    check_intervals(config, values, problems);
     if (option_is_absent(values, OPTION_SHUTDOWN_GRACE_MS))
         config->shutdown_grace_ms = config->gateway_timeout_ms + GRACE_BEYOND_TIMEOUT_MS;
     bool is_below = config->delivery_backoff_max_ms < config->delivery_backoff_base_ms;

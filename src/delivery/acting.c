@@ -142,12 +142,13 @@ static void charge_effect(
 
 /*
  * What the agent caused counts as caused by it: what the result names, and the task, which is the
- * run's where the call names none.
+ * run's where the call names none. Notifications of it are looked for soon.
  */
 static void charge_effects(const struct attempt *attempt, const struct tool_request *request,
     const struct tool_result *result, int64_t from_ms)
 {
     int64_t until_ms = backend_now_ms(attempt) + NOTIFIED_LATE_MS;
+    attention_wake(attempt->delivery->attention);
     json_t *arguments = NULL;
     json_guard_load(request->arguments, strlen(request->arguments), &arguments, NULL);
     const char *task_id = json_guard_string(arguments, "taskId");

@@ -18,6 +18,9 @@
  * again. A person's message resets the task, so there is at most one note between two messages of
  * people.
  *
+ * A notification that is looked at ahead of its turn claims nothing, as earlier ones have to find
+ * what is left (agent_runs_foresee).
+ *
  * The same message may notify an agent twice, since backends resolve mentions by spelling. The pair
  * of message and agent is claimed by the first notification; later ones are skipped.
  *
@@ -153,6 +156,45 @@ enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run
     }
     mutex_unlock(&runs->lock);
     return reason;
+}
+
+/* As use_count_locked would find it; a count that is not there allows a run. */
+static bool is_used_up_locked(
+    const struct agent_runs *runs, const struct run_tally *count, int64_t wall_ms)
+{
+    mutex_assert_held(&runs->lock);
+    bool is_of_today = count != NULL && wall_ms >= count->since_ms &&
+                       wall_ms - count->since_ms < AGENT_RUNS_HALF_MS;
+    return is_of_today && count->runs >= runs->max_runs;
+}
+
+static bool is_held_by_other(const struct run_tally *tally, const char *notification_id)
+{
+    return tally != NULL && tally->holder[0] != '\0' && strcmp(tally->holder, notification_id) != 0;
+}
+
+enum end_reason agent_runs_foresee(
+    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms)
+{
+    char key[ID_BYTES] = "";
+    if (run->message_id != NULL)
+        id_pair_key(key, run->message_id, run->agent_id);
+    mutex_lock(&runs->lock);
+    const struct run_tally *pair = key[0] != '\0' ? id_lru_find(&runs->pairs, key) : NULL;
+    const struct run_tally *root = id_lru_find(&runs->counts, run->root);
+    const struct run_tally *task =
+        run->task_id != NULL ? id_lru_find(&runs->counts, run->task_id) : NULL;
+    bool is_other = is_held_by_other(pair, run->notification_id);
+    bool is_fresh_start = task != NULL && run->person_wrote_ms > task->person_ms;
+    bool is_over =
+        run->by_agent && !is_fresh_start &&
+        (is_used_up_locked(runs, root, wall_ms) || is_used_up_locked(runs, task, wall_ms));
+    bool has_note = run->task_id == NULL || is_held_by_other(root, run->notification_id) ||
+                    is_held_by_other(task, run->notification_id);
+    mutex_unlock(&runs->lock);
+    if (is_other)
+        return REASON_SAME_MESSAGE;
+    return is_over && has_note ? REASON_TOO_MANY_AGENT_RUNS : REASON_REPLIED;
 }
 
 /* The count may have been dropped, or reset by a person, since it was taken. */

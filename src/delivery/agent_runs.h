@@ -84,6 +84,13 @@ enum end_reason agent_runs_claim(struct agent_runs *runs, const struct agent_run
     int64_t wall_ms, struct agent_claim *claim);
 
 /*
+ * What a claim would lead to now, without one; REASON_REPLIED also when a note would be due. Any
+ * thread.
+ */
+enum end_reason agent_runs_foresee(
+    struct agent_runs *runs, const struct agent_run *run, int64_t wall_ms);
+
+/*
  * Takes back a counted run that did not take place; from the task only unless a person has written
  * since person_ms, that of the claim. task_id may be "". Any thread.
  */

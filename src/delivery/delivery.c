@@ -228,6 +228,27 @@ static enum end_reason find_obstacle(const struct attempt *attempt)
 }
 
 /*
+ * Ahead of its turn a notification may be skipped, but not be sent, nor be counted by the guard:
+ * then it is given back. Returns STAGE_SENDING if it is its turn, or has become so, and the stage
+ * that follows else.
+ */
+static enum entry_stage judge_ahead(struct attempt *attempt)
+{
+    struct error error;
+    struct entry *entry = attempt->entry;
+    if (!entry->queue.ahead)
+        return STAGE_SENDING;
+    enum convex_outcome outcome = loop_guard_foresee(attempt->delivery->guard, &attempt->service,
+        entry->agent_id, &attempt->context, &attempt->verdict, &error);
+    if (outcome != CONVEX_SUCCESS)
+        return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
+    if (attempt->verdict.reason != REASON_REPLIED)
+        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
+    attempt->put_back = !send_queue_take_turn(attempt->delivery->queue, entry);
+    return attempt->put_back ? STAGE_KNOWN : STAGE_SENDING;
+}
+
+/*
  * Decides from the context whether the agent is asked. A notification that has ended elsewhere is
  * settled; one that is skipped is acknowledged, so that it leaves the backend's list.
  */
@@ -244,6 +265,9 @@ static enum entry_stage judge_context(struct attempt *attempt)
     struct error error;
     if (context->version == BACKEND_V1 && v1_slug_is_unusable(attempt, &error))
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
+    enum entry_stage stage = judge_ahead(attempt);
+    if (stage != STAGE_SENDING)
+        return stage;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
         attempt->entry->agent_id, context, &attempt->verdict, &error);
     if (outcome != CONVEX_SUCCESS)

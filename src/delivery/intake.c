@@ -41,6 +41,7 @@ static void add_delivery_locked(
     mutex_assert_held(&queue->lock);
     entry->created_at_ms = created_at_ms;
     entry->queue.last_page = queue->page;
+    entry->queue.number = ++queue->last_number;
     entry->queue.known_us = clock_monotonic_us();
     /* Without a readable createdAt it is as old as this process has known it. */
     int64_t since_ms = created_at_ms > 0 ? created_at_ms : clock_wall_ms();
@@ -180,6 +181,7 @@ struct intake {
     size_t left;         /* unknown ones that found no room */
     size_t reopened;     /* had been settled as gone */
     size_t acknowledged; /* had been settled otherwise, and are to be acknowledged again */
+    size_t ended;        /* had been settled, and stay so */
 };
 
 /* A row of something gone. Its agent may have run before it was settled, which still counts. */
@@ -219,8 +221,8 @@ static void take_in_known_locked(struct send_queue *queue, const struct offer *o
     entry->queue.last_page = queue->page;
     entry->queue.unlisted = false;
     if (!is_listed_in_spite_of_its_end(offer, entry))
-        return;
-    if (entry->work.reason == REASON_NOTIFICATION_GONE)
+        intake->ended += entry->queue.stage == STAGE_SETTLED;
+    else if (entry->work.reason == REASON_NOTIFICATION_GONE)
         take_in_again_locked(queue, &offer->rows[row], entry, intake, deferred_free);
     else if (acknowledge_again_locked(queue, entry))
         intake->acknowledged++;
@@ -300,9 +302,13 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     queue->offered_at_ms = clock_monotonic_ms();
     struct intake intake = take_in_rows_locked(queue, offer, &deferred_free);
     drop_unlisted_locked(queue, offer, &deferred_free);
+    queue->page_rows = offer->count + offer->unusable;
+    queue->still_listed = intake.ended + offer->unusable;
+    if (intake.added + intake.reopened > 0)
+        queue_note_event_locked(queue);
     /* A full page of known ids would be nearly the same again until many of them have ended. */
     bool is_stale = offer->full && 2 * intake.added < offer->count;
-    bool more = intake.added > 0 && !is_stale && queue_is_low_locked(queue);
+    bool more = offer->limited && intake.added > 0 && !is_stale && queue_is_low_locked(queue);
     if (!more && ((offer->full && intake.added > 0) || intake.left > 0))
         queue->poll_owed = true;
     queue->caught_up = queue->caught_up || (!offer->full && intake.left == 0);

@@ -1,8 +1,9 @@
 /*
  * mc-poll asks the backend for the oldest undelivered notifications and offers them to the send
- * queue. It polls every DELIVERY_INTERVAL; at once while pages bring something new and too little
- * is ready; and soon when poked, which the queue does when a worker is about to run dry or a posted
- * message may have caused notifications. Failed polls are backed off. Pokes do not shorten that,
+ * queue. How often depends on what happens on the account, and on how many rows a page repeats
+ * (attention.c). It polls at once while a longer page would bring more and too little is ready; and
+ * soon when poked, which the queue does when a worker is about to run dry or a posted message may
+ * have caused notifications. Failed polls are backed off. Pokes do not shorten that,
  * unless the backend was away and a call of any thread shows that it is back (src/backend/convex.c
  * pokes, too). If polls fail nevertheless, that shortcut grows longer each time, so that a backend
  * on which only the list fails is left in peace.
@@ -59,7 +60,6 @@ struct delivery_poller {
     bool is_backend_away; /* the last poll failed as any other call would have */
     size_t listed;        /* rows of the last page */
     uint64_t digest;      /* of the ids in it, in whatever order */
-    size_t refused;       /* of these, those without valid ids */
     bool polled;          /* a poll has succeeded */
     bool logged_refused;  /* invalid ids are logged once, not at each poll */
 };
@@ -95,9 +95,11 @@ bool page_limit_worked(struct page_limit *limit, unsigned rows, bool full, int64
 
 /*
  * What the queue holds, and rows without valid ids, come first in the backend's list, so a page has
- * to be larger than that to bring anything new. As every page lists these again, it asks for as
- * many new ones as well, as far as there is room: a backlog of n is then read with about 2 n rows
- * in all; with the same number of new ones in each page it would grow with n squared.
+ * to be larger than that to bring anything new. It asks for as many new ones as there is room for,
+ * since every page lists all of them again: a backlog for which there is room is then read with one
+ * page. If little is ready although much is held, that is the backlog of a few agents, and others
+ * may be behind it: the page then asks for as many new ones as are held, so that a backlog of n is
+ * read with about 2 n rows in all. With the same number in each page it would grow with n squared.
  *
  * Under the page limit a page may be smaller than what is held. It still makes progress: what has
  * been delivered left the list, so it shows new rows, or that settled ids can be forgotten.
@@ -109,8 +111,10 @@ static unsigned next_limit(const struct delivery_poller *poller)
     send_queue_snapshot(poller->parts.queue, &view);
     size_t capacity = config->delivery_queue_capacity;
     size_t room = view.ready < capacity ? capacity - view.ready : 0;
-    size_t known = view.held + poller->refused;
-    size_t fresh = known < room ? known : room;
+    size_t known = view.repeated;
+    size_t fresh = room;
+    if (view.ready < capacity / 2 && fresh < known)
+        fresh = known;
     if (fresh < config->delivery_list_limit)
         fresh = config->delivery_list_limit;
     return page_limit_rows(&poller->page_limit, known + fresh);
@@ -120,7 +124,6 @@ static void record_good_page(struct delivery_poller *poller, const struct notifi
 {
     struct stats *stats = poller->parts.stats;
     poller->listed = page->listed;
-    poller->refused = page->refused;
     atomic_store(&stats->last_poll_ms, clock_wall_ms());
     atomic_store(&stats->consecutive_poll_failures, 0);
     metrics_add(&stats->metrics, METRIC_NOTIFICATIONS_LISTED, NULL, NULL, (int64_t)page->listed);
@@ -253,21 +256,37 @@ static void find_hidden_rows(
         log_info(component, "The backend lists all undelivered notifications again");
 }
 
+/*
+ * How long to wait after a good poll. While something happens the interval counts from when the
+ * poll began, so that a slow backend makes polls no rarer; unless it takes longer than that.
+ */
+static int64_t next_wait_ms(struct delivery_poller *poller, int64_t began_at_ms)
+{
+    struct attention *attention = poller->parts.attention;
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t took_ms = now_ms - began_at_ms;
+    int64_t interval_ms = attention_next_ms(attention, now_ms);
+    bool is_attentive = interval_ms < attention->normal_ms;
+    return is_attentive && took_ms < interval_ms ? interval_ms - took_ms : interval_ms;
+}
+
 /* Offers a page to the queue; returns how long to wait before the next poll, in milliseconds. */
 static int64_t offer_page(struct delivery_poller *poller, const struct notification_page *page,
     unsigned limit, int64_t began_at_ms)
 {
-    int64_t interval_ms = poller->parts.config->delivery_interval_ms;
     record_good_page(poller, page);
     find_hidden_rows(poller, page, limit);
     const struct offer offer = {
         .rows = page->rows,
         .count = page->count,
+        .unusable = page->refused,
         .full = page->listed >= limit || page->listed >= MIN_CUT_ROWS,
+        .limited = page->listed >= limit,
         .began_at_ms = began_at_ms,
     };
     bool more = send_queue_offer(poller->parts.queue, &offer);
     bool grown = page_limit_worked(&poller->page_limit, limit, offer.full, clock_monotonic_ms());
+    int64_t interval_ms = next_wait_ms(poller, began_at_ms);
     if (more)
         return 0;
     /* What the limit hid from this page need not wait an interval for each doubling. */
@@ -298,6 +317,23 @@ static int64_t poll_once(struct delivery_poller *poller)
 }
 
 /*
+ * Waits for a poll after a good one; false when the loop must stop. When the page would repeat too
+ * many rows it waits on, and looks again at times, since what is held may end meanwhile.
+ */
+static bool wait_for_page(
+    struct delivery_poller *poller, int64_t until_ms, int64_t poke_from_ms, int64_t delay_ms)
+{
+    while (loop_wait(&poller->loop, until_ms, poke_from_ms)) {
+        int64_t now_ms = clock_monotonic_ms();
+        int64_t page_ms = send_queue_next_page_ms(poller->parts.queue);
+        if (delay_ms == 0 || now_ms >= page_ms)
+            return true;
+        until_ms = page_ms < now_ms + delay_ms ? page_ms : now_ms + delay_ms;
+    }
+    return false;
+}
+
+/*
  * Waits for the next poll; false when the loop must stop. While polls fail, a poke ends the wait
  * only if the backend is no longer away; the one that says so cannot be missed, because whether it
  * is away is asked after each.
@@ -308,7 +344,7 @@ static bool poller_wait(struct delivery_poller *poller, int64_t began_at_ms, int
     int64_t until_ms = now_ms + delay_ms;
     int64_t poke_from_ms = began_at_ms + poke_gap_ms(poller);
     if (poller->failures == 0)
-        return loop_wait(&poller->loop, until_ms, poke_from_ms);
+        return wait_for_page(poller, until_ms, poke_from_ms, delay_ms);
     poke_from_ms = INT64_MAX;
     if (poller->is_backend_away)
         poke_from_ms = now_ms + backoff_doubled_ms(RECOVERY_GAP_MS, poller->recoveries, delay_ms);

@@ -1,14 +1,21 @@
-/* The inside of the send queue, shared by send_queue.c, intake.c and queue_control.c. */
+/* The inside of the send queue, shared by send_queue.c, lanes.c, intake.c and queue_control.c. */
 #ifndef DELIVERY_QUEUE_STATE_H
 #define DELIVERY_QUEUE_STATE_H
 
 #include "base/containers.h"
 #include "base/sync.h"
+#include "delivery/attention.h"
 #include "delivery/entry.h"
 #include "delivery/send_queue.h"
 
 /* In the order in which work is handed out. */
 enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_WAKE, CLASS_COUNT };
+
+/* The queue's lists of lanes: those with work of each class, and those to look ahead in. */
+enum { LIST_AHEAD = CLASS_COUNT, LANE_LISTS };
+
+/* In a row that were to be sent, after which a lane is not looked ahead in. */
+enum { MAX_LOOKS = 4 };
 
 TAILQ_HEAD(entry_list, entry);
 TAILQ_HEAD(lane_list, lane);
@@ -38,8 +45,11 @@ struct lane {
     size_t ready;            /* what it contributes to the queue's ready */
     struct entry_list ready_entries[CLASS_COUNT]; /* oldest createdAt first */
     size_t ready_count[CLASS_COUNT];
-    bool listed[CLASS_COUNT]; /* in ready_lanes; true only if not busy and with ready entries */
-    TAILQ_ENTRY(lane) in_list[CLASS_COUNT];
+    struct entry_list looked_at; /* with workers ahead of their turn, oldest createdAt first */
+    size_t unseen;               /* of its ready entries, those that may be looked at so */
+    unsigned looks_left;         /* before it is no longer looked ahead in */
+    bool listed[LANE_LISTS];     /* in ready_lanes */
+    TAILQ_ENTRY(lane) in_list[LANE_LISTS];
 };
 
 /* Runs that a notification has cost before it is listed. */
@@ -67,11 +77,11 @@ struct send_queue {
     struct prior_runs_list prior_runs;
     struct entry_list all; /* deliveries */
     struct entry_list wakes;
-    struct lane_list ready_lanes[CLASS_COUNT]; /* the one that has waited longest comes first */
-    struct heap waiting;                       /* PLACE_WAITING, by due time */
-    struct heap unsettled;                     /* deliveries by createdAt */
-    struct heap recorded;                      /* of these, those with a record in the spool */
-    struct heap failing;                       /* of these, those whose last attempt failed */
+    struct lane_list ready_lanes[LANE_LISTS]; /* the one that has waited longest comes first */
+    struct heap waiting;                      /* PLACE_WAITING, by due time */
+    struct heap unsettled;                    /* deliveries by createdAt */
+    struct heap recorded;                     /* of these, those with a record in the spool */
+    struct heap failing;                      /* of these, those whose last attempt failed */
     size_t ready;   /* deliveries ready in all lanes, at most max_ready_of_lane of each */
     size_t held;    /* length of all */
     size_t running; /* PLACE_WORKER */
@@ -84,7 +94,10 @@ struct send_queue {
     size_t unknown_agents;   /* of these, those whose agent the gateway lacks */
     size_t failing_lanes;    /* those whose last run failed */
     uint64_t page;           /* number of the page being taken in */
+    uint64_t last_number;    /* of the last entry */
     int64_t offered_at_ms;   /* when the last page came (monotonic) */
+    size_t page_rows;        /* of the last page */
+    size_t still_listed;     /* of these, those that had ended or have no valid id */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
@@ -113,13 +126,29 @@ void deferred_free_run(const struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
 
+/* Whether the next thing that leaves for the gateway is for the entry's agent. */
+bool queue_leads_to_send(const struct entry *entry);
+
+/* Whether one is sent before other, both of the same lane. */
+bool queue_goes_before(const struct entry *one, const struct entry *other);
+
+/*
+ * Whether a ready entry may be taken ahead of its turn: nothing has been done for it, so it can be
+ * told without its lane whether it is to be skipped.
+ */
+bool queue_may_look_at(const struct entry *entry);
+
+/* Puts an entry that a worker has ahead of its turn among those of its lane, or takes it out. */
+void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry);
+void queue_remove_looked_at_locked(struct send_queue *queue, struct entry *entry);
+
 /* Puts an entry into its lane, by createdAt, to be taken; or takes a ready one out of it. */
 void queue_add_ready_locked(struct send_queue *queue, struct entry *entry);
 void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry);
 
 /*
  * Puts the lane into the lists that its state calls for and out of the others, and counts what it
- * contributes to the ready work. After each change of its busy, paused_until_ms or ready_count.
+ * contributes to the ready work. After each change of what that depends on.
  */
 void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane);
 
@@ -157,9 +186,21 @@ void queue_move_to_lane_locked(
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
+/* Sends nothing of the lane for that long, in ms; 0 changes nothing. */
+void queue_pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms);
+
+/* Tells the lane how the entry's run ended, if there was one, which may pause it. */
+void queue_record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry);
+
 /* The entry no longer needs its lane; the last one to leave removes the lane, to be freed. */
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
+
+/* Something has happened on the account (attention_note). */
+void queue_note_event_locked(struct send_queue *queue);
+
+/* When the next page may be requested (send_queue_next_page_ms). */
+int64_t queue_next_page_ms_locked(struct send_queue *queue);
 
 /* Whether so little work is ready that another page is welcome. */
 bool queue_is_low_locked(struct send_queue *queue);

@@ -278,8 +278,9 @@ static bool ask_for_orchestrator(
     return true;
 }
 
-static void run_tool(const struct service *service, const struct agent_request *request,
-    bool is_orchestrator, const struct text_span *body, struct http_server_reply *reply)
+static void run_tool(const struct agent_api *api, const struct service *service,
+    const struct agent_request *request, bool is_orchestrator, const struct text_span *body,
+    struct http_server_reply *reply)
 {
     const struct tool_call call = {
         .service = service,
@@ -297,6 +298,9 @@ static void run_tool(const struct service *service, const struct agent_request *
     tool_run_request(request->tool, &call, body->bytes, body->length_bytes, &result);
     reply->status = (unsigned)result.status;
     json_body_append(&reply->body, result.value, JSON_COMPACT);
+    /* What failed, but for an answer that was lost, has changed nothing. */
+    if (result.end == TOOL_SUCCEEDED || result.end == TOOL_UNCERTAIN)
+        attention_wake(api->parts.attention);
 }
 
 /* Returns false when the body has to be read first. */
@@ -318,7 +322,8 @@ static bool answer_request(struct agent_api *api, const struct service *service,
     } else if (body->bytes == NULL) {
         return false;
     } else {
-        run_tool(service, request, strcmp(orchestrator_id, request->agent.id) == 0, body, reply);
+        run_tool(
+            api, service, request, strcmp(orchestrator_id, request->agent.id) == 0, body, reply);
     }
     return true;
 }

@@ -11,6 +11,7 @@ import sys
 import time
 
 import acting
+import calling
 import counting
 import delivering
 import fleet
@@ -48,6 +49,9 @@ SCENARIOS = {
     "floor": delivering.floor,
     "memory": growing.memory,
     "chain": delivering.chain,
+    "calls": calling.calls,
+    "conversation": calling.conversation,
+    "skips": calling.skips,
     "tools": acting.tools,
     "tls": delivering.secure,
     "growth": growing.growth,

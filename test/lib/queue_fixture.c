@@ -25,11 +25,12 @@ unsigned queue_fixture_polls(void)
     return polls;
 }
 
-struct send_queue *queue_fixture_create(size_t capacity)
+static struct send_queue *create_queue(size_t capacity, bool looks_ahead)
 {
     struct send_queue *queue = NULL;
     struct error error;
     const struct send_queue_settings settings = {.capacity = capacity,
+        .looks_ahead = looks_ahead,
         .max_wakes = QUEUE_FIXTURE_MAX_WAKES,
         .min_lane_gap_ms = AN_HOUR_MS,
         .max_lane_gap_ms = AN_HOUR_MS};
@@ -38,6 +39,16 @@ struct send_queue *queue_fixture_create(size_t capacity)
         loop_init(&poller, "polls", NULL, NULL);
     send_queue_set_poller(queue, &poller);
     return queue;
+}
+
+struct send_queue *queue_fixture_create(size_t capacity)
+{
+    return create_queue(capacity, false);
+}
+
+struct send_queue *queue_fixture_create_ahead(size_t capacity)
+{
+    return create_queue(capacity, true);
 }
 
 int queue_fixture_setup(void **state)
@@ -68,8 +79,11 @@ bool queue_fixture_page(
     struct send_queue *queue, bool full, const struct notification_row *rows, size_t count)
 {
     /* A millisecond after anything that was settled before this call. */
-    const struct offer offer = {
-        .rows = rows, .count = count, .full = full, .began_at_ms = clock_monotonic_ms() + 1};
+    const struct offer offer = {.rows = rows,
+        .count = count,
+        .full = full,
+        .limited = full,
+        .began_at_ms = clock_monotonic_ms() + 1};
     return send_queue_offer(queue, &offer);
 }
 

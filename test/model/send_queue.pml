@@ -11,7 +11,8 @@
  *
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
  * the queue does not distinguish either (work_class_of); "written" is used only for what is
- * acknowledged again. "Known" stands for acting, too: what follows is a send that needs permission
+ * acknowledged again, or skipped ahead of its turn. A lane is looked ahead in however often that was
+ * in vain. "Known" stands for acting, too: what follows is a send that needs permission
  * (leads_to_send); tool_rounds.pml has the calls. If several lanes have work, any may be served, not
  * only the one that has waited longest. A settled id is forgotten with the first page that lacks it;
  * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not
@@ -58,6 +59,11 @@
 #define TICKET_CHECKED 41         /* breaker_record_send: the ticket is the present version */
 #define TICKET_WITH_PERMISSION 42 /* send_queue_advance: entry->queue.ticket = ... */
 #define SIGNAL_ON_ADVANCE 43      /* send_queue_advance: cond_signal while limited */
+#define LOOK_LEAVES_LANE 50       /* leave_worker_locked: lane->busy stays if it was ahead */
+#define LOOK_HOLDS_SENDS 51       /* has_to_wait_for_look */
+#define TURN_NEEDS_LANE 52        /* may_take_turn_locked: !lane->busy */
+#define TURN_IN_ORDER 53          /* may_take_turn_locked: is_first */
+#define TURN_HOLDS_LANE 54        /* send_queue_take_turn: lane->busy = true */
 #ifndef BREAK
 #define BREAK 0
 #endif
@@ -118,6 +124,11 @@
 #define LIMIT 0
 #endif
 
+/* 1: idle workers look at entries ahead of their turn, and skip any of them, or give it back. */
+#ifndef AHEAD
+#define AHEAD 0
+#endif
+
 #ifndef WORKERS
 #define WORKERS 2 /* or 3 */
 #endif
@@ -126,10 +137,17 @@
 #define NOTIFICATIONS ENTRIES /* number that are created; the others are never listed */
 #endif
 #ifndef LANES
-#define LANES 2 /* or 3, without wakes */
+#define LANES 2 /* or 3 without wakes, or 1 without wakes and pauses */
+#endif
+#if LANES == 1
+#define LANE_SLOTS 2
+#else
+#define LANE_SLOTS LANES
 #endif
 /* With two agents, entries 0 and 1 belong to one, 2 to the other; 3 and 4 are the wakes of both. */
-#if LANES == 3
+#if LANES == 1
+#define LANE_OF(entry) 0
+#elif LANES == 3
 #define LANE_OF(entry) (entry)
 #elif WAKES > 0
 #define LANE_OF(entry) ((entry) < ENTRIES -> (entry) / 2 : (entry) - ENTRIES)
@@ -147,9 +165,13 @@ mtype place[ENTRIES] = UNKNOWN;
 mtype = { KNOWN, SENDING, REPLIED, WRITTEN };
 mtype stage[ENTRIES] = KNOWN;
 bool recorded[ENTRIES]; /* a run is counted in its record (journal_begin_run) */
-bool busy[LANES];
+bool busy[LANE_SLOTS];
+#if AHEAD
+bool ahead[ENTRIES];  /* a worker has it ahead of its turn */
+bool looked[ENTRIES]; /* a worker has had it: it waits for its turn */
+#endif
 mtype = { NO_WAKE, WAKE_READY, WAKE_RUNNING };
-mtype wake_state[LANES] = NO_WAKE;
+mtype wake_state[LANE_SLOTS] = NO_WAKE;
 byte wakes_running;
 bool sends_held; /* by the operator */
 bool closed;
@@ -191,6 +213,7 @@ bool forbidden_send; /* an agent was asked after close, or while sends were held
 bool late_take;      /* an entry was handed out after the deadline */
 bool early_send;     /* an entry of a paused lane was handed out to be sent */
 bool needless_mark;  /* an entry was brought back although its mark was kept */
+bool overtaken;      /* an entry got its turn before one of its lane that goes before it */
 bool late_trip;      /* a result opened the breaker in another state than that of its request */
 
 #define EXPIRED (deadline_in == 0)
@@ -211,14 +234,31 @@ bool late_trip;      /* a result opened the breaker in another state than that o
 #else
 #define SENDS_ALLOWED (!closed && !sends_held)
 #endif
+#if AHEAD
+#define IS_AHEAD(entry) (place[entry] == RUNNING && ahead[entry])
+#else
+#define IS_AHEAD(entry) false
+#endif
 #define ASKING(entry) \
-    (place[entry] == RUNNING && (stage[entry] == KNOWN || stage[entry] == SENDING))
+    (place[entry] == RUNNING && (stage[entry] == KNOWN || stage[entry] == SENDING) && \
+        !IS_AHEAD(entry))
 #define BELOW_LIMIT (LIMIT == 0 || COUNT(ASKING) < LIMIT)
 
 /* Whether the entry is the oldest of its class in an idle lane. */
 #define LISTED(entry, sent) \
     (IS_READY(entry) && (stage[entry] != KNOWN) == sent && !busy[LANE_OF(entry)])
-#define FIRST(entry, sent) (LISTED(entry, sent) && !(LANES == 2 && entry == 1 && LISTED(0, sent)))
+#if LANES == 1
+#define IS_BEFORE(one, other) ((one) < (other))
+#else
+#define IS_BEFORE(one, other) (LANES == 2 && (one) == 0 && (other) == 1)
+#endif
+#define LISTED_BEFORE(entry, sent) \
+    ((IS_BEFORE(0, entry) && LISTED(0, sent)) || (IS_BEFORE(1, entry) && LISTED(1, sent)))
+#define LOOKED_AT_BEFORE(entry) \
+    ((IS_BEFORE(0, entry) && IS_AHEAD(0)) || (IS_BEFORE(1, entry) && IS_AHEAD(1)))
+#define FIRST(entry, sent) \
+    (LISTED(entry, sent) && !LISTED_BEFORE(entry, sent) && \
+        (sent || !LOOKED_AT_BEFORE(entry) || !KEEPS(LOOK_HOLDS_SENDS)))
 
 /* What may be handed out; the workers' conditions are these unless a rule is removed. */
 #if PAUSES > 0
@@ -229,6 +269,12 @@ bool late_trip;      /* a result opened the breaker in another state than that o
 #define MAY_WRITE_BACK(entry) FIRST(entry, true)
 #define MAY_BE_SENT(entry) \
     (FIRST(entry, false) && SENDS_ALLOWED && BELOW_LIMIT && !IS_PAUSED(LANE_OF(entry)))
+#if AHEAD
+#define MAY_BE_LOOKED_AT(entry) \
+    (IS_READY(entry) && stage[entry] == KNOWN && !looked[entry] && SENDS_ALLOWED && BELOW_LIMIT)
+#else
+#define MAY_BE_LOOKED_AT(entry) false
+#endif
 #define MAY_BE_WOKEN(lane) \
     (wake_state[lane] == WAKE_READY && !busy[lane] && SENDS_ALLOWED && \
         wakes_running < MAX_WAKES && !IS_PAUSED(lane))

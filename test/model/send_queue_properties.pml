@@ -18,8 +18,11 @@
 #define activities_are_true 11
 #define no_needless_mark 12
 #define no_late_trip 13
+#define no_overtaking 14
 
-#define BOTH_AT_WORK (LANES == 2 && place[0] == RUNNING && place[1] == RUNNING)
+#define HAS_TURN(entry) (place[entry] == RUNNING && !IS_AHEAD(entry))
+#define BOTH_AT_WORK \
+    ((LANES == 2 && HAS_TURN(0) && HAS_TURN(1)) || (LANES == 1 && COUNT(HAS_TURN) > 1))
 #define AWAKE_AT_WORK(lane, work) (wake_state[lane] == WAKE_RUNNING && (work))
 #define WAKE_AT_WORK \
     (WAKES > 0 && (AWAKE_AT_WORK(0, place[0] == RUNNING || place[1] == RUNNING) || \
@@ -46,7 +49,7 @@
 #define ON_THE_WAY(worker) \
     ((worker) < WORKERS && (worker_state[worker] == TAKING || wake_in[worker] == 0))
 #define TAKEABLE \
-    (!EXPIRED && (ANY(MAY_WRITE_BACK) || ANY(MAY_BE_SENT) || \
+    (!EXPIRED && (ANY(MAY_WRITE_BACK) || ANY(MAY_BE_SENT) || ANY(MAY_BE_LOOKED_AT) || \
         (WAKES > 0 && (MAY_BE_WOKEN(0) || MAY_BE_WOKEN(1)))))
 #define WAKES_BY(worker, time) ((worker) < WORKERS && wake_in[worker] <= time)
 #define WATCHED(time) (WAKES_BY(0, time) || WAKES_BY(1, time) || WAKES_BY(2, time))
@@ -87,6 +90,7 @@ end:
     :: VIOLATES(activities_are_true, !ALL(SHOWS_WORK))
     :: VIOLATES(no_needless_mark, needless_mark)
     :: VIOLATES(no_late_trip, late_trip)
+    :: VIOLATES(no_overtaking, overtaken)
     fi
 }
 

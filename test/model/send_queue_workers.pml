@@ -18,6 +18,12 @@
         (!IS_PAUSED(lane) || !KEEPS(PAUSE_HOLDS_WAKES)))
 #define ANY_WAKE (WAKES > 0 && (WAKE(0) || WAKE(1)))
 
+/* find_unseen_locked: the first of a lane that nobody has had. */
+#define UNSEEN_BEFORE(entry) \
+    ((IS_BEFORE(0, entry) && MAY_BE_LOOKED_AT(0)) || (IS_BEFORE(1, entry) && MAY_BE_LOOKED_AT(1)))
+#define LOOK(entry) (MAY_BE_LOOKED_AT(entry) && !UNSEEN_BEFORE(entry))
+#define ANY_LOOK (AHEAD && ANY(LOOK))
+
 /* is_drained_locked */
 #define STILL_DUE(entry) (WAITS(entry) && due_in[entry] < deadline_in && KEEPS(DRAINED_CHECKS_HEAP))
 #define STILL_PAUSED(lane) (IS_PAUSED(lane) && HAS_SEND(lane) && !KEEPS(PAUSE_IS_OVER_AT_CLOSE))
@@ -89,12 +95,33 @@ inline wake_due_locked()
     fi
 #endif
 
+/* Only what is not taken ahead of its turn has the lane. */
+inline take_lane_locked()
+{
+#if AHEAD
+    looked[entry] = true;
+    if
+    :: ahead[entry]
+    :: else ->
+        overtaken = stage[entry] == KNOWN && LOOKED_AT_BEFORE(entry);
+        busy[LANE_OF(entry)] = KEEPS(LANE_BUSY)
+    fi
+#else
+    busy[LANE_OF(entry)] = KEEPS(LANE_BUSY)
+#endif
+}
+
 inline take_work_locked()
 {
     if
     :: ANY(WRITE_BACK) -> PICK(WRITE_BACK)
     :: !ANY(WRITE_BACK) && ANY(SEND) && !(overdue && ANY_WAKE) -> PICK(SEND)
-    :: !ANY(WRITE_BACK) && ANY_WAKE && (overdue || !ANY(SEND)) ->
+#if AHEAD
+    :: !ANY(WRITE_BACK) && !ANY(SEND) && ANY(LOOK) && !(overdue && ANY_WAKE) ->
+        PICK(LOOK);
+        ahead[entry] = true
+#endif
+    :: !ANY(WRITE_BACK) && ANY_WAKE && (overdue || (!ANY(SEND) && !ANY_LOOK)) ->
         entry = ENTRIES + (lane == 1 && WAKE(1) || !WAKE(0) -> 1 : 0)
     :: else
     fi;
@@ -103,7 +130,7 @@ inline take_work_locked()
         early_send =
             IS_PAUSED(LANE_OF(entry)) && (IS_WAKE(entry) || stage[entry % ENTRIES] == KNOWN);
         late_take = EXPIRED;
-        busy[LANE_OF(entry)] = KEEPS(LANE_BUSY);
+        take_lane_locked();
         activity[_pid] = entry
     :: else
     fi;
@@ -232,7 +259,12 @@ inline leave()
 {
     pause_lane_locked();
     lane = LANE_OF(entry);
+#if AHEAD
+    busy[lane] = busy[lane] && ahead[entry] && KEEPS(LOOK_LEAVES_LANE);
+    ahead[entry] = false;
+#else
     busy[lane] = false;
+#endif
     activity[_pid] = (KEEPS(ACTIVITY_ENDS) -> NO_ENTRY : entry);
     leave_lane_locked(lane);
     lane = 0;
@@ -341,6 +373,26 @@ inline begin_run()
     fi
 }
 
+#if AHEAD
+/* send_queue_take_turn, or the entry is given back */
+#define MAY_TAKE_TURN(entry) \
+    ((!busy[LANE_OF(entry)] || !KEEPS(TURN_NEEDS_LANE)) && SENDS_ALLOWED && BELOW_LIMIT && \
+        (!(READY_BEFORE(entry) || LOOKED_AT_BEFORE(entry)) || !KEEPS(TURN_IN_ORDER)))
+#define IS_READY_SEND(entry) (IS_READY(entry) && stage[entry] == KNOWN)
+#define READY_BEFORE(entry) \
+    ((IS_BEFORE(0, entry) && IS_READY_SEND(0)) || (IS_BEFORE(1, entry) && IS_READY_SEND(1)))
+inline take_turn()
+{
+    if
+    :: MAY_TAKE_TURN(entry) ->
+        overtaken = READY_BEFORE(entry) || LOOKED_AT_BEFORE(entry);
+        ahead[entry] = false;
+        busy[LANE_OF(entry)] = KEEPS(TURN_HOLDS_LANE)
+    :: else -> finish_ready(); goto take
+    fi
+}
+#endif
+
 /* send_queue_advance to STAGE_SENDING, which the request follows, or journal_undo_run */
 inline advance_to_sending()
 {
@@ -435,6 +487,16 @@ take:
         :: IS_WAKE(entry) && !SENDS_ALLOWED -> finish_wake(); goto take
         :: IS_WAKE(entry) && SENDS_ALLOWED -> goto wake_agent
         :: !IS_WAKE(entry)
+        fi
+    }
+#endif
+#if AHEAD
+    atomic { /* judge_ahead: whether it is to be skipped is for the context to tell */
+        if
+        :: !ahead[entry]
+        :: ahead[entry] -> stage[entry] = WRITTEN; write_back(); goto settle
+        :: ahead[entry] && failures_left > 0 -> fail(); goto take
+        :: ahead[entry] -> take_turn()
         fi
     }
 #endif

@@ -45,6 +45,9 @@ inline drop_unlisted_locked()
     if
     :: !listed[index] && (UNUSED(index) || place[index] == SETTLED) ->
         place[index] = UNKNOWN;
+#if AHEAD
+        looked[index] = false;
+#endif
         due_in[index] = 0;
         lane = LANE_OF(index);
         leave_lane_locked(lane);

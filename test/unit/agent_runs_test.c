@@ -107,6 +107,67 @@ static void must_be_over(
     assert_int_equal(fixture->claim.note_due, note_due);
 }
 
+static enum end_reason foresee(struct fixture *fixture, const struct agent_run *run)
+{
+    return agent_runs_foresee(fixture->runs, run, fixture->now_ms);
+}
+
+/* Those before it have to find what is left. */
+static void test_what_is_foreseen_is_not_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct agent_run run = {.notification_id = "later",
+        .agent_id = "a",
+        .message_id = "m",
+        .root = "root",
+        .task_id = "task",
+        .by_agent = true};
+    for (int i = 0; i < 2 * MAX_RUNS; i++)
+        assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+    use_up(fixture, "root", "task");
+}
+
+/* The first that is skipped has to say so, in its turn; then the others need not wait for theirs.
+ */
+static void test_limit_is_foreseen_once_it_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct agent_run run = {.notification_id = "later",
+        .agent_id = "a",
+        .root = "root",
+        .task_id = "task",
+        .by_agent = true};
+    use_up(fixture, "root", "task");
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+    must_be_over(fixture, "root", "task", true);
+    assert_int_equal(foresee(fixture, &run), REASON_TOO_MANY_AGENT_RUNS);
+    agent_runs_end_note(fixture->runs, "root", "task", fixture->id, true);
+    assert_int_equal(foresee(fixture, &run), REASON_TOO_MANY_AGENT_RUNS);
+    run.notification_id = fixture->id;
+    assert_int_equal(foresee(fixture, &run), REASON_TOO_MANY_AGENT_RUNS);
+    run.by_agent = false;
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+    run.by_agent = true;
+    run.person_wrote_ms = fixture->now_ms;
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+    run.person_wrote_ms = 0;
+    fixture->now_ms += AGENT_RUNS_HALF_MS;
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+}
+
+static void test_run_of_another_notification_is_foreseen(void **state)
+{
+    struct fixture *fixture = *state;
+    struct agent_run run = {
+        .notification_id = "first", .agent_id = "a", .message_id = "m", .root = "root"};
+    assert_int_equal(claim(fixture, &run), REASON_REPLIED);
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+    run.notification_id = "second";
+    assert_int_equal(foresee(fixture, &run), REASON_SAME_MESSAGE);
+    run.agent_id = "b";
+    assert_int_equal(foresee(fixture, &run), REASON_REPLIED);
+}
+
 static void test_root_has_a_limit(void **state)
 {
     struct fixture *fixture = *state;
@@ -439,6 +500,9 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_root_has_a_limit),
+        TEST(test_what_is_foreseen_is_not_counted),
+        TEST(test_limit_is_foreseen_once_it_is_told),
+        TEST(test_run_of_another_notification_is_foreseen),
         TEST(test_task_has_a_limit_for_all_its_roots),
         TEST(test_person_is_never_over_the_limit),
         TEST(test_note_is_due_once),

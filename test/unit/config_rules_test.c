@@ -194,6 +194,34 @@ static void test_stream_timeout_defaults_to_two_runs(void **state)
     assert_int_equal(fixture->config.delivery_stream_timeout_ms, 7000);
 }
 
+static void test_intervals_of_polls_follow_the_normal_one(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL=400"));
+    assert_int_equal(fixture->config.delivery_interval_active_ms, 400);
+    assert_int_equal(fixture->config.delivery_interval_idle_ms, 400);
+    must_load(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL=15000"));
+    assert_int_equal(fixture->config.delivery_interval_active_ms, 1000);
+    assert_int_equal(fixture->config.delivery_interval_idle_ms, 15000);
+    must_load(fixture,
+        LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL_ACTIVE=5000", "DELIVERY_INTERVAL_IDLE=60000"));
+    assert_int_equal(fixture->config.delivery_interval_active_ms, 5000);
+    assert_int_equal(fixture->config.delivery_interval_idle_ms, 60000);
+}
+
+static void test_intervals_of_polls_must_be_in_order(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL_ACTIVE=5001"),
+        "DELIVERY_INTERVAL_ACTIVE 5001 is more than DELIVERY_INTERVAL; expected 5000 or less");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL_IDLE=4999"),
+        "DELIVERY_INTERVAL_IDLE 4999 is less than DELIVERY_INTERVAL; expected 5000 or more");
+    /* A wrong interval is one mistake, not two. */
+    must_fail_with(fixture,
+        LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL=5s", "DELIVERY_INTERVAL_ACTIVE=1000"),
+        "DELIVERY_INTERVAL \"5s\"");
+}
+
 static void test_workspace_root_must_be_an_absolute_path(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -361,6 +389,8 @@ int main(void)
         TEST(test_gateway_command_needs_a_url),
         TEST(test_backoff_and_grace_default_to_related_settings),
         TEST(test_stream_timeout_defaults_to_two_runs),
+        TEST(test_intervals_of_polls_follow_the_normal_one),
+        TEST(test_intervals_of_polls_must_be_in_order),
         TEST(test_workspace_root_must_be_an_absolute_path),
         TEST(test_task_status_base_url_must_be_http),
         TEST(test_state_dir_follows_the_environment),

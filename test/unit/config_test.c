@@ -28,6 +28,8 @@ static void test_defaults_need_only_the_required_settings(void **state)
     assert_string_equal(config->health_host, "127.0.0.1");
     assert_int_equal(config->health_port, 3001);
     assert_int_equal(config->delivery_interval_ms, 5000);
+    assert_int_equal(config->delivery_interval_active_ms, 1000);
+    assert_int_equal(config->delivery_interval_idle_ms, 5000);
     assert_int_equal(config->health_check_interval_ms, 60000);
     assert_int_equal(config->agent_sync_interval_ms, 60000);
     assert_int_equal(config->delivery_backoff_base_ms, 5000);
@@ -66,10 +68,13 @@ static void test_numbers_reach_their_fields(void **state)
             "OPENCLAW_REQUEST_TIMEOUT_MS=116", "DELIVERY_MAX_CONCURRENT_SESSIONS=17",
             "DELIVERY_LIST_LIMIT=18", "DELIVERY_QUEUE_CAPACITY=19", "SHUTDOWN_GRACE_MS=120",
             "DELIVERY_CONTEXT_FETCH_BATCH_SIZE=21", "DELIVERY_STREAM_TIMEOUT_MS=5022",
-            "DELIVERY_MAX_TOOL_ROUNDS=23"));
+            "DELIVERY_MAX_TOOL_ROUNDS=23", "DELIVERY_INTERVAL_ACTIVE=10",
+            "DELIVERY_INTERVAL_IDLE=24"));
     const struct config *config = &fixture->config;
     assert_int_equal(config->health_port, 0);
     assert_int_equal(config->delivery_interval_ms, 11);
+    assert_int_equal(config->delivery_interval_active_ms, 10);
+    assert_int_equal(config->delivery_interval_idle_ms, 24);
     assert_int_equal(config->health_check_interval_ms, 12);
     assert_int_equal(config->agent_sync_interval_ms, 13);
     assert_int_equal(config->delivery_backoff_base_ms, 14);

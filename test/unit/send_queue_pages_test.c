@@ -25,7 +25,7 @@ static void test_known_ids_are_not_added_twice(void **state)
     struct send_queue *queue = *state;
     const struct notification_row rows[] = {{"ready", "a", "", 9}, {"running", "b", "", 1},
         {"waiting", "c", "", 2}, {"settled", "d", "", 3}};
-    assert_true(queue_fixture_page(queue, false, rows, 4));
+    assert_true(queue_fixture_page(queue, true, rows, 4));
     struct entry *ready = queue_fixture_take(queue, "ready");
     struct entry *running = queue_fixture_take(queue, "running");
     struct entry *waiting = queue_fixture_take(queue, "waiting");
@@ -77,7 +77,7 @@ static void test_settled_id_is_forgotten_by_a_later_page_without_it(void **state
     EMPTY_PAGE(queue);
     assert_int_equal(queue_fixture_counts(queue).held, 0);
     assert_int_equal(queue_fixture_counts(queue).settled, 0);
-    assert_true(PAGE(queue, {"n1", "a", "", 1}));
+    PAGE(queue, {"n1", "a", "", 1});
     queue_fixture_take_and_settle(queue, "n1");
 }
 
@@ -177,11 +177,22 @@ static void test_offer_wants_more_while_rows_are_new_and_work_is_low(void **stat
     (void)state;
     struct send_queue *queue = queue_fixture_create(4);
     assert_false(EMPTY_PAGE(queue));
-    assert_true(PAGE(queue, {"n1", "a", "", 1}));
-    assert_false(PAGE(queue, {"n1", "a", "", 1}));
-    assert_false(PAGE(
+    assert_true(FULL_PAGE(queue, {"n1", "a", "", 1}));
+    assert_false(FULL_PAGE(queue, {"n1", "a", "", 1}));
+    assert_false(FULL_PAGE(
         queue, {"n1", "a", "", 1}, {"n2", "b", "", 2})); /* half of the capacity stands ready */
     send_queue_destroy(queue);
+}
+
+/* It has all that the backend lists, or all that it ever does, so the next one would be the same.
+ */
+static void test_page_that_no_longer_one_extends_is_not_followed_at_once(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_false(PAGE(queue, {"n1", "a", "", 1}));
+    const struct offer cut = {
+        .rows = (const struct notification_row[]){{"n2", "a", "", 2}}, .count = 1, .full = true};
+    assert_false(send_queue_offer(queue, &cut));
 }
 
 /* Rows that found no room are polled for when ready work runs low, and only once. */
@@ -366,6 +377,7 @@ int main(void)
         QUEUE_TEST(test_later_stages_stay_when_unlisted),
         QUEUE_TEST(test_entry_whose_agent_was_asked_stays_when_unlisted),
         cmocka_unit_test(test_offer_wants_more_while_rows_are_new_and_work_is_low),
+        QUEUE_TEST(test_page_that_no_longer_one_extends_is_not_followed_at_once),
         cmocka_unit_test(test_taking_polls_when_ready_work_runs_low),
         cmocka_unit_test(test_no_poll_after_a_truncated_page_of_known_ids),
         QUEUE_TEST(test_finish_does_not_poll_after_a_complete_page),

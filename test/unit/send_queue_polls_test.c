@@ -20,6 +20,15 @@ static void age_page(struct send_queue *queue)
     mutex_unlock(&queue->lock);
 }
 
+/* Waits for a poll after those. */
+static void wait_for_poll(unsigned before)
+{
+    int64_t limit_ms = clock_monotonic_ms() + WAIT_MS;
+    while (queue_fixture_polls() == before && clock_monotonic_ms() < limit_ms)
+        sched_yield();
+    assert_int_equal(queue_fixture_polls(), before + 1);
+}
+
 /* Whether the queue asks for a poll when the reply of a taken entry has been posted. */
 static bool post(struct send_queue *queue, struct entry *entry)
 {
@@ -101,7 +110,7 @@ static void test_posting_polls_when_little_is_ready(void **state)
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
 }
 
-/* While all workers are busy; one that becomes idle polls at once. */
+/* While all workers are busy; one that becomes idle polls as soon as its row may be repeated. */
 static void test_no_poll_right_after_a_page(void **state)
 {
     struct send_queue *queue = *state;
@@ -110,9 +119,105 @@ static void test_no_poll_right_after_a_page(void **state)
     assert_false(post(queue, entry));
     unsigned before = queue_fixture_polls();
     struct taker taker = start_idle_worker(queue);
-    assert_int_equal(queue_fixture_polls(), before + 1);
+    wait_for_poll(before);
     assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
     end_idle_worker(&taker);
+}
+
+/* Each row that a page repeats is paid for: many are repeated rarely, even for an idle worker. */
+static void test_no_poll_that_repeats_many_rows_too_soon(void **state)
+{
+    enum { HELD = 300, PAUSE_MS = 60 * HELD };
+    struct send_queue *queue = *state;
+    struct many_rows many = many_rows_create("n", "a", HELD);
+    queue_fixture_page(queue, false, many.rows, many.count);
+    struct entry *entry = queue_fixture_take(queue, "n-0");
+    mutex_lock(&queue->lock);
+    int64_t offered_at_ms = queue->offered_at_ms;
+    mutex_unlock(&queue->lock);
+    assert_int_equal(send_queue_next_page_ms(queue), offered_at_ms + PAUSE_MS);
+    struct taker taker = start_idle_worker(queue);
+    assert_false(post(queue, entry));
+    /* What ends makes the page cheaper. */
+    assert_false(queue_fixture_finish(queue, entry, STAGE_SETTLED, 0));
+    void *next;
+    pthread_join(taker.thread, &next);
+    assert_int_equal(send_queue_next_page_ms(queue), offered_at_ms + PAUSE_MS - 60);
+    age_page(queue);
+    taker = start_idle_worker(queue);
+    assert_true(queue_fixture_polls() > 0);
+    send_queue_close(queue, clock_monotonic_ms());
+    assert_false(queue_fixture_finish(queue, next, STAGE_SETTLED, 0));
+    end_idle_worker(&taker);
+    many_rows_fini(&many);
+}
+
+/* Rows without ids, and those that are listed in spite of their end, are repeated as well. */
+static void test_all_rows_that_are_repeated_count(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    queue_fixture_take_and_settle(queue, "n1");
+    assert_int_equal(queue_fixture_counts(queue).repeated, 1);
+    const struct offer offer = {
+        .rows = (const struct notification_row[]){{"n1", "a", "", 1}, {"n2", "b", "", 2}},
+        .count = 2,
+        .unusable = 3,
+        .began_at_ms = clock_monotonic_ms(),
+    };
+    send_queue_offer(queue, &offer);
+    assert_int_equal(queue_fixture_counts(queue).repeated, 5);
+    EMPTY_PAGE(queue);
+    assert_int_equal(queue_fixture_counts(queue).repeated, 0);
+}
+
+/* A page that was truncated repeats no more than it had. */
+static void test_truncated_page_costs_its_rows(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2}, {"n3", "c", "", 3}, {"n4", "d", "", 4});
+    FULL_PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    mutex_lock(&queue->lock);
+    int64_t offered_at_ms = queue->offered_at_ms;
+    mutex_unlock(&queue->lock);
+    assert_int_equal(send_queue_next_page_ms(queue), offered_at_ms + 120);
+}
+
+/* Who has been answered is likely to write again. */
+static void test_new_rows_and_posted_replies_are_events(void **state)
+{
+    (void)state;
+    struct attention attention;
+    struct send_queue *queue = NULL;
+    const struct send_queue_settings settings = {
+        .capacity = QUEUE_FIXTURE_CAPACITY, .max_wakes = 1, .attention = &attention};
+    assert_int_equal(send_queue_create(&queue, &settings, NULL), 0);
+    attention_init(&attention, 1000, 5000, 5000, clock_monotonic_ms());
+    EMPTY_PAGE(queue);
+    assert_int_equal(atomic_load(&attention.event_ms), 0);
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    assert_true(atomic_exchange(&attention.event_ms, 0) > 0);
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "b", "", 2});
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_true(send_queue_advance(queue, entry, STAGE_SENDING));
+    assert_true(send_queue_advance(queue, entry, STAGE_REPLIED));
+    assert_int_equal(atomic_load(&attention.event_ms), 0);
+    assert_true(send_queue_advance(queue, entry, STAGE_WRITTEN));
+    assert_true(atomic_exchange(&attention.event_ms, 0) > 0);
+    send_queue_finish(queue, entry, STAGE_SETTLED, 0);
+    /* An agent that is silent, or is woken, has changed nothing. */
+    entry = queue_fixture_take(queue, "n2");
+    entry->work.reason = REASON_SILENT;
+    assert_true(send_queue_advance(queue, entry, STAGE_SENDING));
+    assert_true(send_queue_advance(queue, entry, STAGE_REPLIED));
+    assert_true(send_queue_advance(queue, entry, STAGE_WRITTEN));
+    send_queue_finish(queue, entry, STAGE_SETTLED, 0);
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
+    entry = queue_fixture_take(queue, "a");
+    assert_true(send_queue_advance(queue, entry, STAGE_SENDING));
+    send_queue_finish(queue, entry, STAGE_SETTLED, 0);
+    assert_int_equal(atomic_load(&attention.event_ms), 0);
+    send_queue_destroy(queue);
 }
 
 static void test_silence_does_not_poll(void **state)
@@ -131,6 +236,7 @@ static void test_idle_worker_is_enough_to_poll(void **state)
 {
     struct send_queue *queue = *state;
     PAGE(queue, {"n1", "a", "", 1}, {"n2", "a", "", 2});
+    age_page(queue);
     struct entry *running = queue_fixture_take(queue, "n1");
     struct taker taker = start_idle_worker(queue);
     assert_true(post(queue, running));
@@ -148,7 +254,7 @@ static void test_worker_that_runs_dry_polls(void **state)
     assert_false(post(queue, running));
     unsigned before = queue_fixture_polls();
     struct taker taker = start_idle_worker(queue);
-    assert_int_equal(queue_fixture_polls(), before + 1);
+    wait_for_poll(before);
     send_queue_close(queue, clock_monotonic_ms());
     assert_false(queue_fixture_finish(queue, running, STAGE_SETTLED, 0));
     end_idle_worker(&taker);
@@ -222,6 +328,10 @@ int main(void)
         WITH_SMALL_QUEUE(test_no_poll_while_enough_is_ready),
         WITH_QUEUE(test_posting_polls_when_little_is_ready),
         WITH_QUEUE(test_no_poll_right_after_a_page),
+        WITH_SMALL_QUEUE(test_no_poll_that_repeats_many_rows_too_soon),
+        WITH_QUEUE(test_all_rows_that_are_repeated_count),
+        WITH_QUEUE(test_truncated_page_costs_its_rows),
+        cmocka_unit_test(test_new_rows_and_posted_replies_are_events),
         WITH_QUEUE(test_silence_does_not_poll),
         WITH_SMALL_QUEUE(test_idle_worker_is_enough_to_poll),
         WITH_SMALL_QUEUE(test_worker_that_runs_dry_polls),
