@@ -24,6 +24,7 @@ enum health_trouble {
     TROUBLE_BACKEND,     /* the last poll failed, or none has succeeded yet */
     TROUBLE_BACKEND_VERSION, /* it is another one than the one that the operator has pinned */
     TROUBLE_SPOOL,           /* the last write to the spool failed */
+    TROUBLE_PROFILES,        /* agents' profiles cannot be written */
     TROUBLE_NO_DELIVERY,     /* no delivery has succeeded since five attempts */
     TROUBLE_UNKNOWN_AGENTS,
     TROUBLE_OLD_FAILURES, /* a notification whose attempts fail is over five minutes old */
@@ -39,6 +40,7 @@ struct runtime_health {
     bool delivery_running;
     bool spool_broken;
     bool list_full;
+    bool profiles_broken;
     enum backend_version pinned_version; /* BACKEND_UNKNOWN: none */
     enum backend_version seen_version;   /* the last one seen */
     unsigned poll_failures;

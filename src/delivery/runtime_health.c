@@ -33,6 +33,7 @@ void runtime_health_read(
         .delivery_running = atomic_load(&stats->delivery_running),
         .spool_broken = atomic_load(&stats->spool_broken),
         .list_full = atomic_load(&stats->list_full),
+        .profiles_broken = atomic_load(&stats->profiles_broken),
         .poll_failures = atomic_load(&stats->consecutive_poll_failures),
         .last_poll_ms = atomic_load(&stats->last_poll_ms),
         .has_child = sources->supervisor != NULL,
@@ -68,6 +69,8 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
         return backend_version_mismatches(health->pinned_version, health->seen_version);
     case TROUBLE_SPOOL:
         return health->spool_broken;
+    case TROUBLE_PROFILES:
+        return health->profiles_broken;
     case TROUBLE_NO_DELIVERY:
         return health->attempts.none_succeeds;
     case TROUBLE_UNKNOWN_AGENTS:
@@ -102,6 +105,7 @@ static const struct {
     [TROUBLE_BACKEND] = {"backend", NULL},
     [TROUBLE_BACKEND_VERSION] = {"backend_version", NULL},
     [TROUBLE_SPOOL] = {"spool", "The state directory cannot be written"},
+    [TROUBLE_PROFILES] = {"profiles", "Agents' profiles cannot be written; the log says why"},
     [TROUBLE_NO_DELIVERY] = {"no_delivery",
         "No delivery succeeds: every attempt of the agents that have work has failed"},
     [TROUBLE_UNKNOWN_AGENTS] = {"unknown_agents",
