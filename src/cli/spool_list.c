@@ -61,6 +61,8 @@ static const char *row_state(const struct row *row)
         return row->unreadable == ERROR_NEWER ? "newer release" : "damaged";
     if (row->replied)
         return "replied";
+    if (row->record.is_wake_up)
+        return "waking";
     return row->dead ? "given up" : "asking";
 }
 

@@ -87,8 +87,7 @@ static void append_updates(struct text *text, const json_t *thread)
 static void append_focus(struct text *text, const struct wake_prompt *wake)
 {
     if (wake->focus == NULL) {
-        text_printf(
-            text, "\nNo %s tasks found.\n", wake->is_orchestrator ? "tracked" : "assigned");
+        text_printf(text, "\nNo %s tasks found.\n", wake->is_orchestrator ? "tracked" : "assigned");
         return;
     }
     text_append(text, "\nFocus Task ID: ");

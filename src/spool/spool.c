@@ -52,10 +52,10 @@ enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024, CHECK_BYTES = 64 * 1024 };
 
 /*
  * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
- * a thread. A record is written in the first version that holds what it has, for the releases that
- * know no later one.
+ * a thread, version 4 wake-ups. A record is written in the first version that holds what it has,
+ * for the releases that know no later one.
  */
-enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
+enum { FORMAT_VERSION = 4, TOOLS_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
 
 static bool is_of_v1_backend(const struct spool_record *record)
 {
@@ -63,11 +63,20 @@ static bool is_of_v1_backend(const struct spool_record *record)
            record->begins_task || record->empty_answers > 0;
 }
 
+/* The first version of the format that holds the record. */
+static int version_of(const struct spool_record *record)
+{
+    if (record->is_wake_up)
+        return FORMAT_VERSION;
+    if (record->rounds != NULL || record->document.wanted)
+        return TOOLS_VERSION;
+    return is_of_v1_backend(record) ? BACKEND_V1_VERSION : FIRST_VERSION;
+}
+
 char *spool_record_write(const struct spool_record *record, const char *account_id)
 {
-    bool is_new = record->rounds != NULL || record->document.wanted;
-    bool is_v1 = is_new || is_of_v1_backend(record);
-    int version = is_new ? FORMAT_VERSION : is_v1 ? BACKEND_V1_VERSION : FIRST_VERSION;
+    int version = version_of(record);
+    bool is_v1 = version >= BACKEND_V1_VERSION;
     json_t *document =
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:b, s:s}", "version",
             version, "account", account_id, "id", record->id, "agent", record->agent_id, "slug",
@@ -86,6 +95,8 @@ char *spool_record_write(const struct spool_record *record, const char *account_
         complete = json_object_update_new(
                        document, json_pack("{s:b, s:b, s:s}", "long", 1, "documentBegun",
                                      record->document.begun, "document", record->document.id)) == 0;
+    if (complete && record->is_wake_up)
+        complete = json_object_set_new(document, "wakeUp", json_true()) == 0;
     /* Not with "s*" above: json_pack drops an optional member silently when out of memory. */
     if (complete && record->rounds != NULL)
         complete = json_object_set(document, "rounds", record->rounds) == 0;
@@ -128,6 +139,7 @@ static void read_v1_members(const json_t *document, struct spool_record *record)
     record->may_be_changed = json_is_true(json_object_get(document, "mayBeChanged"));
     record->answers_again = json_is_true(json_object_get(document, "again"));
     record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
+    record->is_wake_up = json_is_true(json_object_get(document, "wakeUp"));
     const char *document_id = json_guard_id(document, "document");
     record->document.wanted = json_is_true(json_object_get(document, "long"));
     record->document.begun = json_is_true(json_object_get(document, "documentBegun"));
