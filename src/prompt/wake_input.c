@@ -132,7 +132,6 @@ static void append_duties(struct text *text, const struct wake_prompt *wake)
         "else.\n"
         "- Any other answer is posted in the thread of a task. Include a line \"Task ID: <id>\" "
         "that says of which one of those below; without it, it is posted to the focus task.\n");
-    board_access_append_routing(text, &wake->access);
 }
 
 void wake_input_append(struct text *text, const struct wake_prompt *wake)
@@ -142,6 +141,7 @@ void wake_input_append(struct text *text, const struct wake_prompt *wake)
     append_duties(text, wake);
     text_append(text, "\n");
     board_access_append(text, &wake->access);
+    board_access_append_routing(text, &wake->access);
     append_tasks(text, wake);
     append_updates(text, wake->thread);
     append_focus(text, wake);
