@@ -76,7 +76,8 @@ static const char *const actions[] = {"listUndeliveredNotifications", "getNotifi
     "createTaskMessageForAgentTool", "listTaskThreadForAgentTool", "listTasksForAgentTool",
     "getTaskForAgentTool", "searchTasksForAgentTool", "loadTaskDetailsForAgentTool",
     "getTaskHistoryForAgentTool", "createDocumentFromAgent", "listDocumentsForAgent",
-    "createResponseRequestNotifications", "getAgentSkillsForTool", "other"};
+    "createResponseRequestNotifications", "getAgentSkillsForTool", "listAssignedTasksForAgent",
+    "listTasksForOrchestratorHeartbeat", "other"};
 static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
 static const char *const tools[] = {"task_status", "task_update", "task_create", "document_upsert",

@@ -16,6 +16,7 @@ import delivering
 import growing
 import report
 import starting
+import waking
 from harness import MeasurementError
 
 RESULTS = pathlib.Path("bench/results.json")
@@ -48,6 +49,7 @@ SCENARIOS = {
     "memory": growing.memory,
     "chain": delivering.chain,
     "tools": acting.tools,
+    "wakes": waking.wakes,
     "tls": delivering.secure,
     "growth": growing.growth,
     "counts": counting.counts,
