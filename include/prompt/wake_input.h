@@ -24,7 +24,7 @@ struct wake_prompt {
 
 /* Both append to *text, which tells by text->failed that memory ran out. Pure. */
 
-/* The message (docs/protocol.md, "Waking an agent of v1"). */
+/* The message (docs/protocol.md, "Waking agents"). */
 void wake_input_append(struct text *text, const struct wake_prompt *wake);
 
 /*
