@@ -14,7 +14,8 @@
  * It still must not do anything twice. From its first call of a tool on a wake-up has a record in
  * the spool, under the agent's id, until it has ended. If the process dies, or the gateway does not
  * take the results, or the backend not the reply, the entry ends all the same, and the agent is due
- * again soon. That wake-up takes up the record (take_up_record) before it does anything of its own:
+ * again soon. That wake-up takes up the record (take_up_wake_record) before it does anything of its
+ * own:
  *
  *   calls under way     those without a result are carried out, unless they were started; then the
  *                       results are sent
@@ -56,7 +57,7 @@ struct waking {
     unsigned requested; /* responses that the agent has asked for itself */
 };
 
-static void count_message(const struct waking *waking, const char *outcome)
+static void count_wake_message(const struct waking *waking, const char *outcome)
 {
     metrics_add(
         &waking->wake->delivery->stats->metrics, METRIC_HEARTBEAT_MESSAGES, outcome, NULL, 1);
@@ -65,7 +66,7 @@ static void count_message(const struct waking *waking, const char *outcome)
 /* The record. */
 
 /* There is nothing to go on with. */
-static void drop_record(struct waking *waking)
+static void drop_wake_record(struct waking *waking)
 {
     struct entry *entry = waking->attempt.entry;
     json_decref(entry->work.rounds);
@@ -77,7 +78,7 @@ static void drop_record(struct waking *waking)
 }
 
 /* False when there may be one that cannot be read now. */
-static bool take_up_record(struct waking *waking)
+static bool take_up_wake_record(struct waking *waking)
 {
     struct error error;
     const struct delivery *delivery = waking->wake->delivery;
@@ -96,13 +97,13 @@ static bool take_up_record(struct waking *waking)
             LOG_FIELDS(LOG_TEXT("agent", waking->wake->agent->slug)),
             "giving up on the interrupted tool calls of %s after %u wake-ups",
             waking->wake->agent->name, entry->work.runs);
-        drop_record(waking);
+        drop_wake_record(waking);
     }
     return true;
 }
 
 /* The run is over without an answer: what it has changed is told in the next one. */
-static void end_try(struct waking *waking)
+static void end_wake_try(struct waking *waking)
 {
     struct entry *entry = waking->attempt.entry;
     if (tool_rounds_count(entry->work.rounds) == 0)
@@ -110,11 +111,11 @@ static void end_try(struct waking *waking)
     if (tool_rounds_end_try(entry->work.rounds) && tool_rounds_before(entry->work.rounds) != NULL)
         journal_save_calls(&waking->wake->delivery->journal, entry, true);
     else
-        drop_record(waking);
+        drop_wake_record(waking);
 }
 
 /* What was about to be sent certainly was not. With calls of tools it is sent soon. */
-static enum wake_end withdraw(struct waking *waking)
+static enum wake_end withdraw_wake(struct waking *waking)
 {
     struct entry *entry = waking->attempt.entry;
     if (tool_rounds_count(entry->work.rounds) > 0 &&
@@ -125,7 +126,7 @@ static enum wake_end withdraw(struct waking *waking)
 
 /* Posting. */
 
-static struct service posting_service(const struct waking *waking)
+static struct service wake_posting_service(const struct waking *waking)
 {
     struct service service = waking->attempt.service;
     service.abort = NULL; /* it has until the end of the grace */
@@ -133,7 +134,7 @@ static struct service posting_service(const struct waking *waking)
 }
 
 /* Whether the thread has the reply of an earlier try; *found is right on CONVEX_SUCCESS. */
-static enum convex_outcome look_for_reply(struct waking *waking, bool *found)
+static enum convex_outcome look_for_wake_reply(struct waking *waking, bool *found)
 {
     static const struct wake_read read = {"posted_to_thread", "loadTaskDetailsForAgentTool"};
     const struct entry *entry = waking->attempt.entry;
@@ -148,24 +149,24 @@ static enum convex_outcome look_for_reply(struct waking *waking, bool *found)
     return outcome;
 }
 
-static enum wake_end reply_was_posted(struct waking *waking, const char *outcome)
+static enum wake_end wake_reply_was_posted(struct waking *waking, const char *outcome)
 {
     struct entry *entry = waking->attempt.entry;
     STOP_POINT("after_wake_message");
-    count_message(waking, outcome);
+    count_wake_message(waking, outcome);
     text_copy(waking->wake->task_id, sizeof waking->wake->task_id, entry->work.task_id);
     log_event(LOG_LEVEL_INFO, component,
         LOG_FIELDS(LOG_TEXT("agent", entry->work.agent_slug), LOG_TEXT("task", entry->work.task_id),
             LOG_TEXT("trace", entry->work.trace.id)),
         "%s was woken and has written in the thread of a task", waking->wake->agent->name);
-    drop_record(waking);
+    drop_wake_record(waking);
     /* It may have caused notifications, for which the queue asks then. */
     send_queue_advance(waking->wake->delivery->queue, entry, STAGE_WRITTEN);
     return WAKE_ANSWERED;
 }
 
 /* The backend did not take the reply, or did not say so: the next wake-up sees to it, if it can. */
-static enum wake_end reply_must_wait(
+static enum wake_end wake_reply_must_wait(
     struct waking *waking, enum convex_outcome outcome, const struct error *error)
 {
     const struct delivery *delivery = waking->wake->delivery;
@@ -174,7 +175,7 @@ static enum wake_end reply_must_wait(
     journal_save_progress(&delivery->journal, entry);
     bool is_kept = entry->work.record == RECORD_REPLY &&
                    entry->work.runs < delivery->config->delivery_max_runs;
-    count_message(waking, is_kept ? "delayed" : "given_up");
+    count_wake_message(waking, is_kept ? "delayed" : "given_up");
     log_event(is_kept ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_TEXT("agent", entry->work.agent_slug), LOG_TEXT("task", entry->work.task_id),
             LOG_TEXT("trace", entry->work.trace.id)),
@@ -182,35 +183,35 @@ static enum wake_end reply_must_wait(
         is_kept ? ", trying again soon" : "", error->text);
     if (is_kept)
         return WAKE_POSTPONED;
-    drop_record(waking);
+    drop_wake_record(waking);
     return WAKE_ANSWERED;
 }
 
 /* Posts the reply; one of an earlier try only after a look. */
-static enum wake_end post_reply(struct waking *waking, bool is_old)
+static enum wake_end post_wake_reply(struct waking *waking, bool is_old)
 {
     struct entry *entry = waking->attempt.entry;
     struct error error;
     bool found = false;
-    const struct service service = posting_service(waking);
+    const struct service service = wake_posting_service(waking);
     const struct new_message message = {
         .agent_id = entry->agent_id, .task_id = entry->work.task_id, .content = entry->work.reply};
     enum convex_outcome outcome = CONVEX_SUCCESS;
     error_set(&error, ERROR_REMOTE, "the thread cannot be read");
     send_queue_advance(waking->wake->delivery->queue, entry, STAGE_REPLIED);
     if (is_old)
-        outcome = look_for_reply(waking, &found);
+        outcome = look_for_wake_reply(waking, &found);
     if (outcome == CONVEX_SUCCESS && !found)
         outcome = service_create_message(&service, &message, &error);
     if (outcome == CONVEX_SUCCESS)
-        return reply_was_posted(waking, found ? "already_posted" : "posted");
-    return reply_must_wait(waking, outcome, &error);
+        return wake_reply_was_posted(waking, found ? "already_posted" : "posted");
+    return wake_reply_must_wait(waking, outcome, &error);
 }
 
 /* Answers. */
 
 /* Finds the task that the words belong to: one that they name and that was shown, or the focus. */
-static void find_thread_of_reply(struct waking *waking)
+static void find_thread_of_wake_reply(struct waking *waking)
 {
     struct entry *entry = waking->attempt.entry;
     const json_t *named = wake_board_named_task(waking->board.tasks, waking->reply.text);
@@ -218,27 +219,27 @@ static void find_thread_of_reply(struct waking *waking)
         text_copy(entry->work.task_id, sizeof entry->work.task_id, json_guard_id(named, "_id"));
 }
 
-static enum wake_end say_nothing(struct waking *waking, const char *outcome)
+static enum wake_end end_wake_silently(struct waking *waking, const char *outcome)
 {
-    count_message(waking, outcome);
-    drop_record(waking);
+    count_wake_message(waking, outcome);
+    drop_wake_record(waking);
     return WAKE_ANSWERED;
 }
 
 /* The agent has ended its run with words, or with none. */
-static enum wake_end take_words(struct waking *waking)
+static enum wake_end take_wake_words(struct waking *waking)
 {
     struct entry *entry = waking->attempt.entry;
     entry->work.run_end = RUN_END_REPLIED;
     waking->requested = tool_rounds_count_successes(entry->work.rounds, "response_request");
     if (waking->reply.kind != REPLY_TEXT)
-        return say_nothing(waking, "silent");
-    find_thread_of_reply(waking);
+        return end_wake_silently(waking, "silent");
+    find_thread_of_wake_reply(waking);
     if (entry->work.task_id[0] == '\0') {
         log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_TEXT("agent", entry->work.agent_slug)),
             "%s was woken and has something to say, but has no task to say it on",
             waking->wake->agent->name);
-        return say_nothing(waking, "no_task");
+        return end_wake_silently(waking, "no_task");
     }
     json_decref(entry->work.rounds);
     entry->work.rounds = NULL;
@@ -247,11 +248,11 @@ static enum wake_end take_words(struct waking *waking)
     entry->work.runs = 0;
     journal_save_reply(&waking->wake->delivery->journal, entry);
     STOP_POINT("after_wake_spool");
-    return post_reply(waking, false);
+    return post_wake_reply(waking, false);
 }
 
 /* Reads the words of an answer without calls; an error of the model provider is a failed run. */
-static void read_answer(struct waking *waking, struct gateway_result *result)
+static void read_wake_answer(struct waking *waking, struct gateway_result *result)
 {
     bool is_read = converse_read_words(&waking->attempt, result, &waking->reply) == 0;
     if (is_read && waking->reply.kind != REPLY_PROVIDER_ERROR)
@@ -263,7 +264,7 @@ static void read_answer(struct waking *waking, struct gateway_result *result)
 }
 
 /* The run has failed, or never began. */
-static enum wake_end run_failed(struct waking *waking, bool had_tools)
+static enum wake_end wake_run_failed(struct waking *waking, bool had_tools)
 {
     const struct gateway_result *result = &waking->wake->result;
     struct entry *entry = waking->attempt.entry;
@@ -274,15 +275,15 @@ static enum wake_end run_failed(struct waking *waking, bool had_tools)
         gateway_roster_note_collision(waking->wake->delivery->roster);
     bool had_results = tool_rounds_count(entry->work.rounds) > 0;
     if (converse_had_no_run(result) && (had_results || collides))
-        return withdraw(waking);
-    end_try(waking);
+        return withdraw_wake(waking);
+    end_wake_try(waking);
     return WAKE_DONE;
 }
 
 /* Asking. */
 
 /* What the agent causes from now on is the beginning of a chain of its own. */
-static void begin_chain(const struct waking *waking)
+static void begin_wake_chain(const struct waking *waking)
 {
     char wake_id[ID_BYTES];
     const struct entry *entry = waking->attempt.entry;
@@ -291,7 +292,7 @@ static void begin_chain(const struct waking *waking)
 }
 
 /* One request; returns whether it was answered with calls, which are the next round then. */
-static bool request(struct waking *waking, struct gateway_message *message)
+static bool send_wake_request(struct waking *waking, struct gateway_message *message)
 {
     const struct delivery *delivery = waking->wake->delivery;
     struct attempt *attempt = &waking->attempt;
@@ -302,7 +303,7 @@ static bool request(struct waking *waking, struct gateway_message *message)
     if (result->outcome == GATEWAY_REPLIED)
         has_calls = message->tools != NULL && tool_rounds_asked_for(result->body);
     if (result->outcome == GATEWAY_REPLIED && !has_calls)
-        read_answer(waking, result);
+        read_wake_answer(waking, result);
     if (breaker_record_send(delivery->control->breaker, attempt->entry->queue.ticket, NULL, result,
             clock_monotonic_ms()))
         breaker_control_apply(delivery->control);
@@ -317,10 +318,10 @@ static bool request(struct waking *waking, struct gateway_message *message)
 }
 
 /* Carries out the calls of a round. False: that is how the wake-up ends. */
-static bool answer_calls(struct waking *waking, enum wake_end *end)
+static bool answer_wake_calls(struct waking *waking, enum wake_end *end)
 {
     struct attempt *attempt = &waking->attempt;
-    begin_chain(waking);
+    begin_wake_chain(waking);
     send_queue_advance(waking->wake->delivery->queue, attempt->entry, STAGE_ACTING);
     switch (converse_answer_calls(attempt)) {
     case CALLS_ANSWERED:
@@ -329,7 +330,7 @@ static bool answer_calls(struct waking *waking, enum wake_end *end)
         waking->wake->was_asked = true;
         waking->wake->result = (struct gateway_result){.outcome = GATEWAY_FAILED_RUN};
         converse_took_too_long(&waking->wake->result.error);
-        *end = run_failed(waking, false);
+        *end = wake_run_failed(waking, false);
         return false;
     case CALLS_LEFT:
         break;
@@ -339,30 +340,30 @@ static bool answer_calls(struct waking *waking, enum wake_end *end)
 }
 
 /* Asks, or goes on with calls, until the agent has ended its run. */
-static enum wake_end converse(struct waking *waking, bool has_calls)
+static enum wake_end converse_with_woken(struct waking *waking, bool has_calls)
 {
     struct attempt *attempt = &waking->attempt;
     for (;;) {
         enum wake_end end;
         struct gateway_message message;
         json_t *items;
-        if (has_calls && !answer_calls(waking, &end))
+        if (has_calls && !answer_wake_calls(waking, &end))
             return end;
         if (!send_queue_advance(waking->wake->delivery->queue, attempt->entry, STAGE_SENDING) ||
             !converse_write(attempt, &message, &items))
-            return withdraw(waking);
+            return withdraw_wake(waking);
         bool had_tools = message.tools != NULL;
-        has_calls = request(waking, &message);
+        has_calls = send_wake_request(waking, &message);
         json_decref(items);
         if (waking->wake->result.outcome != GATEWAY_REPLIED)
-            return run_failed(waking, had_tools);
+            return wake_run_failed(waking, had_tools);
         if (!has_calls)
-            return take_words(waking);
+            return take_wake_words(waking);
     }
 }
 
 /* Makes the message. False without memory. */
-static bool write_message(struct waking *waking)
+static bool write_wake_message(struct waking *waking)
 {
     struct attempt *attempt = &waking->attempt;
     struct conversation *talk = &attempt->talk;
@@ -385,7 +386,7 @@ static bool write_message(struct waking *waking)
 }
 
 /* Reads the board and makes what each request needs. False: not now. */
-static bool prepare(struct waking *waking, bool resumes)
+static bool prepare_wake(struct waking *waking, bool resumes)
 {
     struct attempt *attempt = &waking->attempt;
     struct entry *entry = attempt->entry;
@@ -408,34 +409,34 @@ static bool prepare(struct waking *waking, bool resumes)
         .is_orchestrator = waking->board.is_orchestrator,
     };
     converse_ask_for_tools(attempt);
-    return write_message(waking);
+    return write_wake_message(waking);
 }
 
 /* What the runtime itself does for an orchestrator that was woken. */
-static void follow_up(const struct waking *waking)
+static void follow_tasks_up(const struct waking *waking)
 {
     const struct wake_v1 *wake = waking->wake;
     if (!waking->board.is_orchestrator || !wake->agent->flags.can_mention_agents ||
         waking->requested >= MAX_FOLLOW_UPS)
         return;
-    begin_chain(waking);
+    begin_wake_chain(waking);
     wake_board_follow_up(
         &waking->board, &waking->attempt, wake, MAX_FOLLOW_UPS - waking->requested);
 }
 
-static enum wake_end ask(struct waking *waking)
+static enum wake_end ask_woken_agent(struct waking *waking)
 {
     struct attempt *attempt = &waking->attempt;
     bool resumes = tool_rounds_are_under_way(attempt->entry->work.rounds);
     attempt->service.abort = waking->wake->delivery->stopping;
-    if (!prepare(waking, resumes))
+    if (!prepare_wake(waking, resumes))
         return WAKE_POSTPONED;
     attempt->entry->work.runs++;
     attempt->service.abort = NULL;
-    enum wake_end end = converse(waking, resumes);
+    enum wake_end end = converse_with_woken(waking, resumes);
     attempt->service.abort = waking->wake->delivery->stopping;
     if (end == WAKE_ANSWERED)
-        follow_up(waking);
+        follow_tasks_up(waking);
     return end;
 }
 
@@ -461,8 +462,8 @@ enum wake_end wake_v1_run(struct wake_v1 *wake, struct http_client *client, stru
         end = WAKE_POSTPONED;
     else if (address->unusable)
         end = WAKE_UNUSABLE;
-    else if (take_up_record(&waking))
-        end = entry->work.reply != NULL ? post_reply(&waking, true) : ask(&waking);
+    else if (take_up_wake_record(&waking))
+        end = entry->work.reply != NULL ? post_wake_reply(&waking, true) : ask_woken_agent(&waking);
     free(waking.reply.text);
     wake_board_fini(&waking.board);
     converse_fini(&waking.attempt);
