@@ -31,8 +31,6 @@
 #include "delivery/delivery_v1.h"
 #include "delivery/tool_rounds.h"
 
-static const char component[] = "Delivery";
-
 /* Dates tell seconds; and notifications may be made a moment after what they are about. */
 enum { CLOCK_GRAIN_MS = 1000, NOTIFIED_LATE_MS = 3000 };
 
@@ -80,7 +78,8 @@ static void report_call(const struct attempt *attempt, const struct tool *tool,
     const char *name = tool != NULL ? tool->name : "unknown";
     metrics_add(metrics, METRIC_TOOL_CALLS, name, tool_end_words[result->end], 1);
     metrics_observe(metrics, METRIC_TOOL_CALL, NULL, duration_us);
-    log_event(result->end == TOOL_UNCERTAIN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, component,
+    log_event(result->end == TOOL_UNCERTAIN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+        attempt->entry->kind == ENTRY_WAKE ? "Heartbeat" : "Delivery",
         ATTEMPT_FIELDS(attempt, LOG_TEXT("tool", name),
             LOG_TEXT("outcome", tool_end_words[result->end]),
             LOG_NUMBER("tool_ms", duration_us / 1000)),

@@ -452,6 +452,28 @@ static void test_changed_session_is_picked_up(void **state)
     test_env_stop_runtime(env);
 }
 
+/* What an agent that was woken asks of another counts as caused by an agent. */
+static void test_requests_of_a_wake_up_begin_a_chain(void **state)
+{
+    struct test_env *env = *state;
+    seed_board(env, ONCE);
+    backend_set_up(env, "seed", "{'agents':[{'slug':'vision','heartbeatInterval':" ONCE "}]}");
+    let_jarvis_call(env, "response_request",
+        "{\"recipientSlugs\":[\"friday\"],\"message\":\"How far are you?\"}");
+    board_gateway_fault(
+        env, json_pack("{s:{s:s, s:s}, s:s, s:i, s:[{s:s, s:s}]}", "match", "agent", "friday",
+                 "input", "## Notification: response_request", "action", "reply", "times", 1,
+                 "calls", "name", "response_request", "arguments",
+                 "{\"recipientSlugs\":[\"vision\"],\"message\":\"And you?\"}"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_HOPS=1"));
+    test_env_wait(env, "action=createResponseRequestNotifications&calls=2");
+    test_env_wait(env, "undelivered=0");
+    test_env_wait_words(env, "/metrics",
+        "mission_control_notifications_skipped_total{reason=\"too_many_hops\"} 1", true);
+    assert_int_equal(thread_count_runs(env), 1);
+    test_env_stop_runtime(env);
+}
+
 /* At most eight reads at a time, however many agents are woken at once. */
 static void test_reads_come_in_no_burst(void **state)
 {
@@ -630,6 +652,7 @@ int main(void)
         V1(test_next_wake_up_is_told_of_the_calls_of_a_failed_one),
         V1(test_shutdown_leaves_the_rest_of_a_round),
         V1(test_changed_session_is_picked_up),
+        V1(test_requests_of_a_wake_up_begin_a_chain),
         V1(test_reads_come_in_no_burst),
         V1(test_orchestrator_follows_tasks_up),
         V1(test_follow_ups_go_on_to_other_tasks),
