@@ -465,6 +465,8 @@ static void test_requests_of_a_wake_up_begin_a_chain(void **state)
                  "input", "## Notification: response_request", "action", "reply", "times", 1,
                  "calls", "name", "response_request", "arguments",
                  "{\"recipientSlugs\":[\"vision\"],\"message\":\"And you?\"}"));
+    board_gateway_fault(env, json_pack("{s:{s:s, s:i}, s:s, s:s}", "match", "agent", "friday",
+                                 "round", 2, "action", "reply", "text", "NO_REPLY"));
     test_env_start_runtime(env, STRINGS("DELIVERY_MAX_HOPS=1"));
     test_env_wait(env, "action=createResponseRequestNotifications&calls=2");
     test_env_wait(env, "undelivered=0");
