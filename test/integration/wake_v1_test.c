@@ -532,7 +532,7 @@ static void seed_squad(struct test_env *env, const char *interval)
         interval);
     thread_mark_all(env);
     for (int i = 0; i < 6; i++)
-        age_task(env, titles[i], (i + 1) * HOUR_MS);
+        age_task(env, titles[i], (int64_t)(i + 1) * HOUR_MS);
 }
 
 /* The tasks of response requests so far, in order, as titles with blanks between them. */
