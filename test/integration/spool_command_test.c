@@ -21,7 +21,7 @@
 
 enum { PATH_BYTES = 512 };
 
-static const char newer_record[] = "{\"version\":4,\"anything\":[]}";
+static const char newer_record[] = "{\"version\":5,\"anything\":[]}";
 static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
 
 static void state_path(const struct test_env *env, const char *name, char path[static PATH_BYTES])
@@ -429,7 +429,7 @@ static void test_records_of_a_newer_release_are_shown_and_kept(void **state)
         STRINGS("\"id\": \"js_newer\",\n    \"state\": \"newer release\""));
     expect_output(env, 0, STRINGS("spool", "show", "js_newer"),
         STRINGS("state:        newer release\n", "reason:       ", "written by a newer release",
-            "format version 3"));
+            "format version 4"));
     expect_output(env, 1, STRINGS("spool", "retry", "js_newest", "js_newer"),
         STRINGS("js_newest: unchanged: it was written by a newer release",
             "js_newer: unchanged: it is in spool/, not in dead/, and was written by a newer"));
