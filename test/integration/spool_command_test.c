@@ -150,6 +150,19 @@ static void test_list_shows_each_state_and_totals(void **state)
     assert_false(state_file_exists(env, "lock"));
 }
 
+/* The id is the agent's; its next wake-up goes on with it. */
+static void test_wake_up_is_listed(void **state)
+{
+    struct test_env *env = *state;
+    struct spool_record record = make_record("jx_agent", NULL);
+    record.is_wake_up = true;
+    save_record(env, &record, false);
+    expect_output(env, 0, STRINGS("spool", "list"),
+        STRINGS("spool  jx_agent  jarvis  waking ",
+            "spool/: 1 record: 0 replied (0 bytes), 0 asking, 0 damaged, 1 waking\n"));
+    expect_output(env, 0, STRINGS("spool", "show", "jx_agent"), STRINGS("state:        waking"));
+}
+
 static void test_list_json_has_every_record(void **state)
 {
     struct test_env *env = *state;
@@ -522,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_list_shows_each_state_and_totals),
+        TEST_IN_ENV(test_wake_up_is_listed),
         TEST_IN_ENV(test_list_json_has_every_record),
         TEST_IN_ENV(test_failed_write_to_stdout_exits_71),
         TEST_IN_ENV(test_show_prints_the_reply_verbatim),
