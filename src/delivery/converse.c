@@ -221,20 +221,6 @@ int64_t converse_send(
     return duration_us;
 }
 
-/* One request to the agent; its run stays counted unless the answer proves that there was none. */
-static void send_to_agent(
-    struct attempt *attempt, struct gateway_message *message, struct gateway_result *result)
-{
-    int64_t duration_us = converse_send(attempt, message, result);
-    if (converse_had_no_run(result)) {
-        converse_withdraw(attempt);
-        return;
-    }
-    if (message->items == NULL)
-        count_run(attempt, duration_us);
-    attempt->verdict.counted = false; /* not to be taken back */
-}
-
 /* Answers. */
 
 /* What becomes of a reply of that kind. On v0 an answer without words is taken for silence. */
@@ -353,13 +339,23 @@ static enum entry_stage leave_out_tools(struct attempt *attempt)
     return tool_rounds_are_under_way(attempt->entry->work.rounds) ? STAGE_ACTING : STAGE_KNOWN;
 }
 
-/* One request, and what follows from its result. */
+/*
+ * One request, and what follows from its result. The run stays counted unless the answer proves
+ * that there was none.
+ */
 static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_message *message)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct gateway_result result;
-    send_to_agent(attempt, message, &result);
+    int64_t duration_us = converse_send(attempt, message, &result);
+    if (converse_had_no_run(&result)) {
+        converse_withdraw(attempt);
+    } else {
+        if (message->items == NULL)
+            count_run(attempt, duration_us);
+        attempt->verdict.counted = false; /* not to be taken back */
+    }
     /* The reply goes to disk before anything else that could take time. */
     enum entry_stage next;
     if (result.tools_collide && message->tools != NULL)
@@ -379,7 +375,7 @@ static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_messag
     return next;
 }
 
-static const char *const *offered_tools(const struct attempt *attempt)
+const char *const *converse_offered_tools(const struct attempt *attempt)
 {
     return attempt->talk.tools[0] != NULL ? attempt->talk.tools : NULL;
 }
@@ -392,42 +388,37 @@ static enum entry_stage message_is_missing(struct attempt *attempt)
     return attempt_retry(attempt, FAILURE_OTHER, converse_withdraw(attempt), &error);
 }
 
-/* The results of the round; after the last one the agent is left with nothing but words. */
-static json_t *write_results(struct attempt *attempt, struct gateway_message *message)
+json_t *converse_write_results(struct attempt *attempt, struct gateway_message *message)
 {
     const json_t *rounds = attempt->entry->work.rounds;
     bool is_last = tool_rounds_count(rounds) >= attempt->delivery->config->delivery_max_tool_rounds;
     json_t *items = tool_rounds_items(rounds, is_last ? last_words_wanted : NULL);
-    *message =
-        (struct gateway_message){.items = items, .tools = is_last ? NULL : offered_tools(attempt)};
+    *message = (struct gateway_message){
+        .items = items, .tools = is_last ? NULL : converse_offered_tools(attempt)};
     return items;
 }
 
-bool converse_write(struct attempt *attempt, struct gateway_message *message, json_t **items)
+static enum entry_stage send_results(struct attempt *attempt)
 {
-    struct conversation *talk = &attempt->talk;
-    const json_t *rounds = attempt->entry->work.rounds;
-    *items = NULL;
-    if (rounds != NULL && tool_rounds_were_sent(rounds)) {
-        *items = write_results(attempt, message);
-        return *items != NULL;
-    }
-    *message = (struct gateway_message){.input = &talk->input, .tools = offered_tools(attempt)};
-    return true;
-}
-
-enum entry_stage stage_sending(struct attempt *attempt)
-{
-    const json_t *rounds = attempt->entry->work.rounds;
     struct gateway_message message;
-    json_t *items;
-    /* On v1 it has been prepared before the call that shows the agent as typing. */
-    bool is_first = rounds == NULL || !tool_rounds_were_sent(rounds);
-    if (is_first && !attempt->talk.ready && !converse_prepare(attempt))
-        return message_is_missing(attempt);
-    if (!converse_write(attempt, &message, &items))
+    json_t *items = converse_write_results(attempt, &message);
+    if (items == NULL)
         return message_is_missing(attempt);
     enum entry_stage next = ask_agent(attempt, &message);
     json_decref(items);
     return next;
+}
+
+enum entry_stage stage_sending(struct attempt *attempt)
+{
+    struct conversation *talk = &attempt->talk;
+    const json_t *rounds = attempt->entry->work.rounds;
+    if (rounds != NULL && tool_rounds_were_sent(rounds))
+        return send_results(attempt);
+    /* On v1 that has been done before the call that shows the agent as typing. */
+    if (!talk->ready && !converse_prepare(attempt))
+        return message_is_missing(attempt);
+    struct gateway_message message = {
+        .input = &talk->input, .tools = converse_offered_tools(attempt)};
+    return ask_agent(attempt, &message);
 }

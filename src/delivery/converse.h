@@ -56,14 +56,18 @@ struct board_offer {
  */
 bool converse_offer_tools(struct attempt *attempt, struct board_offer *offer);
 
-/*
- * Makes the next request: the message, or, after calls, their results, for which *items is a new
- * reference. False without memory.
- */
-bool converse_write(struct attempt *attempt, struct gateway_message *message, json_t **items);
+/* The tools that the run offers, as a message has them. Borrowed from the talk. */
+const char *const *converse_offered_tools(const struct attempt *attempt);
 
 /*
- * Sends it, once. Blocks for as long as the agent takes, and returns how long that was, in
+ * Makes the request with the results of the round; after the last round that is allowed the agent
+ * is left with nothing but words. Returns message->items, which are the caller's; NULL without
+ * memory.
+ */
+json_t *converse_write_results(struct attempt *attempt, struct gateway_message *message);
+
+/*
+ * Sends a request, once. Blocks for as long as the agent takes, and returns how long that was, in
  * microseconds; the caller releases result->body.
  */
 int64_t converse_send(

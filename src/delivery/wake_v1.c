@@ -54,6 +54,7 @@ struct waking {
     struct attempt attempt;
     struct wake_board board;
     struct reply reply; /* of the last answer, if it has no calls; owned */
+    bool had_tools;     /* offered with the last request */
     unsigned requested; /* responses that the agent has asked for itself */
 };
 
@@ -264,11 +265,11 @@ static void read_wake_answer(struct waking *waking, struct gateway_result *resul
 }
 
 /* The run has failed, or never began. */
-static enum wake_end wake_run_failed(struct waking *waking, bool had_tools)
+static enum wake_end wake_run_failed(struct waking *waking)
 {
     const struct gateway_result *result = &waking->wake->result;
     struct entry *entry = waking->attempt.entry;
-    bool collides = result->tools_collide && had_tools;
+    bool collides = result->tools_collide && waking->had_tools;
     if (result->outcome == GATEWAY_BUSY)
         entry->work.lane_pause_ms = result->retry_after_ms;
     if (collides)
@@ -330,7 +331,7 @@ static bool answer_wake_calls(struct waking *waking, enum wake_end *end)
         waking->wake->was_asked = true;
         waking->wake->result = (struct gateway_result){.outcome = GATEWAY_FAILED_RUN};
         converse_took_too_long(&waking->wake->result.error);
-        *end = wake_run_failed(waking, false);
+        *end = wake_run_failed(waking);
         return false;
     case CALLS_LEFT:
         break;
@@ -339,24 +340,34 @@ static bool answer_wake_calls(struct waking *waking, enum wake_end *end)
     return false;
 }
 
+/* Sends the message, or results; *has_calls: the answer has calls, which are the next round. */
+static bool send_to_woken_agent(struct waking *waking, bool has_results, bool *has_calls)
+{
+    struct attempt *attempt = &waking->attempt;
+    json_t *items = NULL;
+    struct gateway_message message = {
+        .input = &attempt->talk.input, .tools = converse_offered_tools(attempt)};
+    if (has_results && (items = converse_write_results(attempt, &message)) == NULL)
+        return false;
+    waking->had_tools = message.tools != NULL;
+    *has_calls = send_wake_request(waking, &message);
+    json_decref(items);
+    return true;
+}
+
 /* Asks, or goes on with calls, until the agent has ended its run. */
 static enum wake_end converse_with_woken(struct waking *waking, bool has_calls)
 {
-    struct attempt *attempt = &waking->attempt;
+    struct send_queue *queue = waking->wake->delivery->queue;
     for (;;) {
         enum wake_end end;
-        struct gateway_message message;
-        json_t *items;
         if (has_calls && !answer_wake_calls(waking, &end))
             return end;
-        if (!send_queue_advance(waking->wake->delivery->queue, attempt->entry, STAGE_SENDING) ||
-            !converse_write(attempt, &message, &items))
+        if (!send_queue_advance(queue, waking->attempt.entry, STAGE_SENDING) ||
+            !send_to_woken_agent(waking, has_calls, &has_calls))
             return withdraw_wake(waking);
-        bool had_tools = message.tools != NULL;
-        has_calls = send_wake_request(waking, &message);
-        json_decref(items);
         if (waking->wake->result.outcome != GATEWAY_REPLIED)
-            return wake_run_failed(waking, had_tools);
+            return wake_run_failed(waking);
         if (!has_calls)
             return take_wake_words(waking);
     }
