@@ -23,8 +23,8 @@
  *   a reply             it is posted, unless the thread has it already: it has no idempotency key,
  *                       so a post of which nothing is known is never repeated without looking
  *
- * A record with which DELIVERY_MAX_RUNS wake-ups have come to nothing is dropped; no call of it is
- * ever made again.
+ * A record with which another DELIVERY_MAX_RUNS wake-ups have come to nothing is dropped; no call
+ * of it is ever made again.
  */
 #include "delivery/wake_v1.h"
 
@@ -92,7 +92,7 @@ static bool take_up_wake_record(struct waking *waking)
         return false;
     }
     bool is_spent =
-        entry->work.record == RECORD_RUN && entry->work.runs >= delivery->config->delivery_max_runs;
+        entry->work.record == RECORD_RUN && entry->work.runs > delivery->config->delivery_max_runs;
     if (is_spent) {
         log_event(LOG_LEVEL_WARN, component,
             LOG_FIELDS(LOG_TEXT("agent", waking->wake->agent->slug)),
@@ -175,7 +175,7 @@ static enum wake_end wake_reply_must_wait(
     entry->work.runs += outcome == CONVEX_FUNCTION_ERROR ? 1 : 0;
     journal_save_progress(&delivery->journal, entry);
     bool is_kept = entry->work.record == RECORD_REPLY &&
-                   entry->work.runs < delivery->config->delivery_max_runs;
+                   entry->work.runs <= delivery->config->delivery_max_runs;
     count_wake_message(waking, is_kept ? "delayed" : "given_up");
     log_event(is_kept ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_TEXT("agent", entry->work.agent_slug), LOG_TEXT("task", entry->work.task_id),
