@@ -12,7 +12,8 @@
 # about half an hour.
 #
 #   BENCH_ONLY=start,chain   run only these scenarios; all: start, idle, deliveries, added, processor,
-#                            floor, memory, chain, tools, tls, growth, counts, scrape, fleet, soak
+#                            floor, memory, chain, tools, wakes, tls, growth, counts, scrape, fleet,
+#                            soak
 #   BENCH_SKIP_SOAK=1        skip the soak
 #   BENCH_SOAK_S (600)       duration of the soak in seconds
 #   BENCH_IDLE_S (60)        duration of the idle measurement in seconds

@@ -271,6 +271,7 @@ static int create_agents(struct runtime *runtime, struct error *error)
         .convex = runtime->convex,
         .gateway = runtime->gateway,
         .control = &runtime->control,
+        .delivery = &runtime->delivery,
         .stopping = &runtime->abort_control,
         .roster = runtime->roster,
         .stats = &runtime->stats,

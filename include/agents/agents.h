@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "config/config.h"
 #include "delivery/breaker_control.h"
+#include "delivery/delivery.h"
 #include "delivery/send_queue.h"
 #include "gateway/roster.h"
 #include "telemetry/stats.h"
@@ -99,7 +100,8 @@ struct heartbeat_parts {
     struct convex *convex;
     const struct gateway *gateway;
     const struct breaker_control *control;
-    const atomic_bool *stopping; /* aborts reports to the backend */
+    const struct delivery *delivery; /* what wake-ups on v1 share with deliveries */
+    const atomic_bool *stopping;     /* aborts reports to the backend */
     struct gateway_roster *roster;
     struct stats *stats;
 };

@@ -184,9 +184,9 @@ enum convex_outcome service_get_orchestrator(
 enum convex_outcome service_list_profiles(
     const struct service *service, json_t **rows, struct error *error);
 
-/* Reports an agent as online, which also clears its current task. Idempotent. */
+/* Reports an agent as online and at work on that task; "" clears its current one. Idempotent. */
 enum convex_outcome service_report_agent_online(
-    const struct service *service, const char *agent_id, struct error *error);
+    const struct service *service, const char *agent_id, const char *task_id, struct error *error);
 
 enum { VERSION_BYTES = 128, STRATEGY_BYTES = 32 };
 

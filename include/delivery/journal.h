@@ -68,11 +68,19 @@ bool journal_close(const struct journal *journal, struct entry *entry);
  */
 bool journal_start_over(const struct journal *journal, struct entry *entry);
 
+/*
+ * Takes up the record that an earlier wake-up of the agent has left, with its calls or its reply,
+ * into entry->work, whose record tells if there was one; entry is of kind ENTRY_WAKE. ERROR_SYSTEM,
+ * ERROR_NO_MEMORY or ERROR_NEWER when it cannot be read now. One that is damaged moves to dead/.
+ */
+int journal_load_wake(const struct journal *journal, struct entry *entry, struct error *error);
+
 /* Keeps dead/ within its bounds and counts it in the stats. Any thread. */
 void journal_trim_dead(const struct journal *journal);
 
 /*
- * Puts every record of the spool into the queue at the stage that it had reached. A damaged one
+ * Puts every record of the spool into the queue at the stage that it had reached; those of
+ * wake-ups, which journal_load_wake takes up, stay, unless they are a day old. A damaged one
  * moves to dead/ and counts as one run. Notifications in dead/ are remembered as settled, so that
  * their agents are not asked again. So are those whose record is from a newer release: it stays
  * where it is, untouched, and is counted in stats->newer_records. Logs what it found. Only before

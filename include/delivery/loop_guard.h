@@ -74,6 +74,13 @@ struct tool_effect {
 void loop_guard_note_effect(
     struct loop_guard *guard, const char *notification_id, const struct tool_effect *effect);
 
+/*
+ * The agent is woken, and may cause something: that is the beginning of a chain of its own, of
+ * which wake_id is the root (any id that no other chain has), and counts as caused by an agent.
+ * Effects are noted under the agent's id. Any thread.
+ */
+void loop_guard_begin_wake(struct loop_guard *guard, const char *agent_id, const char *wake_id);
+
 /* The run has not taken place: takes back its count, if there is one. Any thread. */
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict);
 

@@ -14,4 +14,10 @@
 void input_append(
     struct text *text, const struct delivery_context *context, const struct prompt_run *run);
 
+/*
+ * Appends what earlier runs have changed with tools, {name, arguments, output} each, and that it is
+ * not to be done again; nothing for NULL. of_what: what these runs were about. Pure.
+ */
+void input_append_changes(struct text *text, const json_t *changes, const char *of_what);
+
 #endif

@@ -24,6 +24,17 @@ struct board_access {
     const char *session_key; /* for the header of these requests */
 };
 
+/*
+ * The parts of a prompt that follow from what the agent can do, for prompts of any kind: the list
+ * of it; how to reach the board, as lines of a list; and before, how the action of that name is
+ * called, and after, which is nothing, and false, if the agent cannot do it. text->failed tells
+ * that memory ran out. Pure.
+ */
+void board_access_append(struct text *text, const struct board_access *access);
+void board_access_append_routing(struct text *text, const struct board_access *access);
+bool board_access_append_rule(struct text *text, const struct board_access *access,
+    const char *name, const char *before, const char *after);
+
 /* What a prompt has to know of a run beyond the context of its notification. */
 struct prompt_run {
     const char *agent_id; /* the recipient's */

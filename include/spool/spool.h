@@ -23,9 +23,9 @@ struct document_state {
     char id[ID_BYTES]; /* it has been; "": not that we know */
 };
 
-/* The record of one notification whose agent has been asked. */
+/* The record of one notification whose agent has been asked, or of one wake-up with tool calls. */
 struct spool_record {
-    char id[ID_BYTES]; /* of the notification; valid (id_is_valid) */
+    char id[ID_BYTES]; /* of the notification, or of the agent; valid (id_is_valid) */
     char agent_id[ID_BYTES];
     char agent_slug[ID_BYTES];
     char task_id[ID_BYTES]; /* "" for none */
@@ -45,7 +45,8 @@ struct spool_record {
     bool begins_task;          /* with the reply, the task is in progress */
     unsigned empty_answers;    /* in a row, after which the agent was asked again */
     struct document_state document;
-    json_t *rounds; /* its agent has called tools (delivery/tool_rounds.h); NULL: it has not */
+    bool is_wake_up; /* of the agent that id names (delivery/wake_v1.h) */
+    json_t *rounds;  /* its agent has called tools (delivery/tool_rounds.h); NULL: it has not */
 
     char *reply; /* NULL until the agent has answered */
 };

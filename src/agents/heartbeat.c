@@ -17,8 +17,9 @@
  * While the breaker is half-open nothing is postponed: a probe decides within seconds, and until
  * then the queue holds them.
  *
- * On v1 of the backend the message goes to the session that the backend keeps for the agent outside
- * of tasks. An agent whose slug is not usable there is not woken: its turn passes.
+ * On v1 of the backend the agent is told of its tasks and may work on them (delivery/wake_v1.c), in
+ * the session that the backend keeps for it outside of tasks. An agent whose slug is not usable
+ * there is not woken: its turn passes.
  *
  * Deliveries come first in an agent's lane, until its wake-up has waited for half of its interval
  * (send_queue.c). While it waits, a delivery reports the agent as online in its place.
@@ -36,6 +37,7 @@
 #include "delivery/prompt.h"
 #include "delivery/reply.h"
 #include "delivery/session_key.h"
+#include "delivery/wake_v1.h"
 #include "delivery/worker_pool.h"
 
 static const char component[] = "Heartbeat";
@@ -43,6 +45,7 @@ static const char component[] = "Heartbeat";
 struct heartbeat {
     struct heartbeat_parts parts;
     struct loop loop;
+    struct wake_gate gate; /* of wake-ups on v1 */
 };
 
 static void count_wake(const struct heartbeat *heartbeat, const char *outcome)
@@ -109,6 +112,7 @@ int heartbeat_create(
         return error_set(error, ERROR_NO_MEMORY, "out of memory for the heartbeat scheduler");
     created->parts = *parts;
     loop_init(&created->loop, "mc-beat", heartbeat_thread, created);
+    wake_gate_init(&created->gate);
     *heartbeat = created;
     return 0;
 }
@@ -118,6 +122,7 @@ void heartbeat_destroy(struct heartbeat *heartbeat)
     if (heartbeat == NULL)
         return;
     loop_fini(&heartbeat->loop);
+    wake_gate_fini(&heartbeat->gate);
     free(heartbeat);
 }
 
@@ -136,9 +141,9 @@ static void record_wake_failure(const struct heartbeat *heartbeat, const char *w
         "%s could not be %s: %s", agent->name, what, error->text);
 }
 
-/* Returns whether the backend knows now. */
+/* task_id: the task that it is at work on, "" for none. Returns whether the backend knows now. */
 static bool report_agent_online(const struct heartbeat *heartbeat, struct http_client *client,
-    const struct agent *agent, const struct trace *trace)
+    const struct agent *agent, const char *task_id, const struct trace *trace)
 {
     const struct service service = {
         .convex = heartbeat->parts.convex,
@@ -147,7 +152,7 @@ static bool report_agent_online(const struct heartbeat *heartbeat, struct http_c
         .abort = heartbeat->parts.stopping,
     };
     struct error error;
-    enum convex_outcome outcome = service_report_agent_online(&service, agent->id, &error);
+    enum convex_outcome outcome = service_report_agent_online(&service, agent->id, task_id, &error);
     if (outcome != CONVEX_SUCCESS && outcome != CONVEX_ABORTED) {
         count_wake(heartbeat, "report_failed");
         record_wake_failure(heartbeat, "reported as online", agent, trace, &error);
@@ -199,13 +204,6 @@ static bool record_wake_result(const struct heartbeat *heartbeat, const struct a
     return true;
 }
 
-/* How a wake-up ended. */
-enum wake_end {
-    WAKE_POSTPONED, /* it did not take place */
-    WAKE_DONE,
-    WAKE_ANSWERED, /* and the backend is to hear of it */
-};
-
 /* Postpones it when the queue does not let it go out now: sends are held, or it is closed. */
 static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_client *client,
     struct entry *entry, const struct agent *agent, const struct agent_address *address,
@@ -237,29 +235,17 @@ static enum wake_end send_wake(const struct heartbeat *heartbeat, struct http_cl
     return answered ? WAKE_ANSWERED : WAKE_DONE;
 }
 
-/* An agent that could be in another's session is not asked; mc-agents has said so in the log. */
-static enum wake_end refuse_wake(const struct heartbeat *heartbeat)
-{
-    count_wake(heartbeat, "unusable_slug");
-    return WAKE_DONE;
-}
-
-/* Fills in *agent unless the wake-up is done because the account no longer has the agent. */
-static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_client *client,
-    struct entry *entry, struct agent *agent)
+static enum wake_end wake_agent_v0(const struct heartbeat *heartbeat, struct http_client *client,
+    struct entry *entry, const struct agent *agent)
 {
     struct agent_address address;
     struct text input = {0};
-    /* The list may have changed since the entry was queued; an agent that is gone is done with. */
-    if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
-        return WAKE_DONE;
-    text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, agent->slug);
     bool complete = session_address_make(&address, heartbeat->parts.config, heartbeat->parts.roster,
         agent->version, agent->slug, agent->session_key);
     prompt_build_heartbeat(clock_wall_ms(), &input);
     enum wake_end end = WAKE_POSTPONED;
     if (address.unusable)
-        end = refuse_wake(heartbeat);
+        end = WAKE_UNUSABLE;
     else if (complete && !input.failed)
         end = send_wake(heartbeat, client, entry, agent, &address, &input);
     text_fini(&address.session_key);
@@ -267,16 +253,57 @@ static enum wake_end wake_agent(const struct heartbeat *heartbeat, struct http_c
     return end;
 }
 
+static bool find_listed_agent(void *schedule, const char *id, struct agent *agent)
+{
+    return wake_schedule_find(schedule, id, agent);
+}
+
+/* task_id becomes the task that the agent has written about. */
+static enum wake_end wake_agent_v1(struct heartbeat *heartbeat, struct http_client *client,
+    struct entry *entry, const struct agent *agent, char task_id[static ID_BYTES])
+{
+    struct wake_v1 wake = {
+        .delivery = heartbeat->parts.delivery,
+        .gate = &heartbeat->gate,
+        .agent = agent,
+        .find_agent = find_listed_agent,
+        .find_context = heartbeat->parts.schedule,
+    };
+    enum wake_end end = wake_v1_run(&wake, client, entry);
+    text_copy(task_id, ID_BYTES, wake.task_id);
+    if (wake.was_asked)
+        record_wake_result(heartbeat, agent, &entry->work.trace, &wake.result);
+    return end;
+}
+
+/* Fills in *agent unless the wake-up is done because the account no longer has the agent. */
+static enum wake_end wake_agent(struct heartbeat *heartbeat, struct http_client *client,
+    struct entry *entry, struct agent *agent, char task_id[static ID_BYTES])
+{
+    /* The list may have changed since the entry was queued; an agent that is gone is done with. */
+    if (!wake_schedule_find(heartbeat->parts.schedule, entry->agent_id, agent))
+        return WAKE_DONE;
+    text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, agent->slug);
+    bool is_v1 = agent->version == BACKEND_V1 &&
+                 convex_likely_version(heartbeat->parts.convex) == BACKEND_V1;
+    return is_v1 ? wake_agent_v1(heartbeat, client, entry, agent, task_id)
+                 : wake_agent_v0(heartbeat, client, entry, agent);
+}
+
 void heartbeat_run_wake(void *context, struct http_client *client, struct entry *entry)
 {
     struct heartbeat *heartbeat = context;
     const struct heartbeat_parts *parts = &heartbeat->parts;
     char agent_id[ID_BYTES];
+    char task_id[ID_BYTES] = "";
     struct agent agent;
     text_copy(agent_id, sizeof agent_id, entry->agent_id);
     trace_begin(&entry->work.trace);
     const struct trace trace = entry->work.trace;
-    enum wake_end end = wake_agent(heartbeat, client, entry, &agent);
+    enum wake_end end = wake_agent(heartbeat, client, entry, &agent, task_id);
+    /* An agent that could be in another's session is not asked; mc-agents has logged it. */
+    if (end == WAKE_UNUSABLE)
+        count_wake(heartbeat, "unusable_slug");
     /* First the queue, then the schedule: the queue refuses a second wake-up of an agent. */
     send_queue_finish(parts->queue, entry, STAGE_SETTLED, 0);
     if (end == WAKE_POSTPONED)
@@ -285,7 +312,7 @@ void heartbeat_run_wake(void *context, struct http_client *client, struct entry 
         wake_schedule_done(parts->schedule, agent_id, clock_monotonic_ms());
     loop_poke(&heartbeat->loop);
     /* Last, as it may block: neither the agent's lane nor its next wake-up waits for it. */
-    if (end == WAKE_ANSWERED && report_agent_online(heartbeat, client, &agent, &trace))
+    if (end == WAKE_ANSWERED && report_agent_online(heartbeat, client, &agent, task_id, &trace))
         wake_schedule_record_online(parts->schedule, agent_id, clock_monotonic_ms());
 }
 
@@ -296,5 +323,5 @@ void heartbeat_after_delivery(
     struct agent agent;
     if (wake_schedule_owes_report(
             heartbeat->parts.schedule, agent_id, clock_monotonic_ms(), &agent))
-        report_agent_online(heartbeat, client, &agent, trace);
+        report_agent_online(heartbeat, client, &agent, "", trace);
 }

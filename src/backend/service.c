@@ -287,10 +287,13 @@ enum convex_outcome service_list_profiles(
 }
 
 enum convex_outcome service_report_agent_online(
-    const struct service *service, const char *agent_id, struct error *error)
+    const struct service *service, const char *agent_id, const char *task_id, struct error *error)
 {
-    return call_for_effect(service, "updateAgentHeartbeat",
-        json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online"), CONVEX_PLAIN, error);
+    json_t *arguments = task_id[0] != '\0'
+                            ? json_pack("{s:s, s:s, s:s}", "agentId", agent_id, "status", "online",
+                                  "currentTaskId", task_id)
+                            : json_pack("{s:s, s:s}", "agentId", agent_id, "status", "online");
+    return call_for_effect(service, "updateAgentHeartbeat", arguments, CONVEX_PLAIN, error);
 }
 
 /* A v1 backend compares it with its own time; v0 only shows it. */

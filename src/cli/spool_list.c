@@ -61,6 +61,8 @@ static const char *row_state(const struct row *row)
         return row->unreadable == ERROR_NEWER ? "newer release" : "damaged";
     if (row->replied)
         return "replied";
+    if (row->record.is_wake_up)
+        return "waking";
     return row->dead ? "given up" : "asking";
 }
 
@@ -192,6 +194,7 @@ static void append_totals(struct text *text, const struct table *table, bool dea
 {
     size_t records = 0;
     size_t replied = 0;
+    size_t waking = 0;
     size_t damaged = 0;
     size_t newer = 0;
     size_t reply_bytes = 0;
@@ -201,13 +204,16 @@ static void append_totals(struct text *text, const struct table *table, bool dea
             continue;
         records++;
         replied += row->replied;
+        waking += row->unreadable == 0 && !row->replied && row->record.is_wake_up;
         newer += row->unreadable == ERROR_NEWER;
         damaged += row->unreadable != 0 && row->unreadable != ERROR_NEWER;
         reply_bytes += row->reply_bytes;
     }
     text_printf(text, "%s/: %zu record%s: %zu replied (%zu bytes), %zu %s, %zu damaged",
         dead ? "dead" : "spool", records, records == 1 ? "" : "s", replied, reply_bytes,
-        records - replied - damaged - newer, dead ? "given up" : "asking", damaged);
+        records - replied - waking - damaged - newer, dead ? "given up" : "asking", damaged);
+    if (waking > 0)
+        text_printf(text, ", %zu waking", waking);
     if (newer > 0)
         text_printf(text, ", %zu of a newer release", newer);
     text_append(text, "\n");

@@ -31,8 +31,6 @@
 #include "delivery/delivery_v1.h"
 #include "delivery/tool_rounds.h"
 
-static const char component[] = "Delivery";
-
 /* Dates tell seconds; and notifications may be made a moment after what they are about. */
 enum { CLOCK_GRAIN_MS = 1000, NOTIFIED_LATE_MS = 3000 };
 
@@ -66,7 +64,7 @@ static enum entry_stage resume_talk(struct attempt *attempt)
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_ACTING, &error);
 }
 
-static bool is_stopping(const struct attempt *attempt)
+bool converse_is_stopping(const struct attempt *attempt)
 {
     const atomic_bool *stopping = attempt->delivery->stopping;
     return stopping != NULL && atomic_load(stopping);
@@ -80,7 +78,8 @@ static void report_call(const struct attempt *attempt, const struct tool *tool,
     const char *name = tool != NULL ? tool->name : "unknown";
     metrics_add(metrics, METRIC_TOOL_CALLS, name, tool_end_words[result->end], 1);
     metrics_observe(metrics, METRIC_TOOL_CALL, NULL, duration_us);
-    log_event(result->end == TOOL_UNCERTAIN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, component,
+    log_event(result->end == TOOL_UNCERTAIN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+        attempt->entry->kind == ENTRY_WAKE ? "Heartbeat" : "Delivery",
         ATTEMPT_FIELDS(attempt, LOG_TEXT("tool", name),
             LOG_TEXT("outcome", tool_end_words[result->end]),
             LOG_NUMBER("tool_ms", duration_us / 1000)),
@@ -131,6 +130,11 @@ static int64_t backend_now_ms(const struct attempt *attempt)
     return backend_clock_exact_ms(convex_clock(attempt->delivery->convex));
 }
 
+int64_t converse_effects_from_ms(const struct attempt *attempt)
+{
+    return backend_now_ms(attempt) - CLOCK_GRAIN_MS;
+}
+
 /* Notes that the agent has caused what that id names; ignores NULL and what is not an id. */
 static void charge_effect(
     const struct attempt *attempt, const char *id, int64_t from_ms, int64_t until_ms)
@@ -144,13 +148,13 @@ static void charge_effect(
  * What the agent caused counts as caused by it: what the result names, and the task, which is the
  * run's where the call names none. Notifications of it are looked for soon.
  */
-static void charge_effects(const struct attempt *attempt, const struct tool_request *request,
+void converse_charge_effects(const struct attempt *attempt, const char *arguments_json,
     const struct tool_result *result, int64_t from_ms)
 {
     int64_t until_ms = backend_now_ms(attempt) + NOTIFIED_LATE_MS;
     attention_wake(attempt->delivery->attention);
     json_t *arguments = NULL;
-    json_guard_load(request->arguments, strlen(request->arguments), &arguments, NULL);
+    json_guard_load(arguments_json, strlen(arguments_json), &arguments, NULL);
     const char *task_id = json_guard_string(arguments, "taskId");
     charge_effect(
         attempt, task_id != NULL ? task_id : attempt->entry->work.task_id, from_ms, until_ms);
@@ -172,9 +176,9 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
     struct tool_result result = {0};
     if (tool_request_was_started(request))
         return tool_request_end(request, NULL);
-    if (is_stopping(attempt))
+    if (converse_is_stopping(attempt))
         return false;
-    int64_t from_ms = backend_now_ms(attempt) - CLOCK_GRAIN_MS;
+    int64_t from_ms = converse_effects_from_ms(attempt);
     if (!record_call(attempt, request, changes, is_first)) {
         tool_fail(&result, TOOL_REFUSED, 503,
             "not carried out: the runtime cannot record it at the moment; try again later");
@@ -187,7 +191,7 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
     if (result.end == TOOL_REFUSED || result.end == TOOL_UNAVAILABLE)
         tool_request_put_back(request);
     else if (changes)
-        charge_effects(attempt, request, &result, from_ms);
+        converse_charge_effects(attempt, request->arguments, &result, from_ms);
     bool ended = tool_request_end(request, result.value);
     if (changes)
         journal_save_calls(&attempt->delivery->journal, attempt->entry, false);
@@ -195,13 +199,18 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
     return ended;
 }
 
+void converse_took_too_long(struct error *error)
+{
+    error_set(error, ERROR_TIMEOUT,
+        "the agent's run with its tool calls took longer than DELIVERY_STREAM_TIMEOUT_MS allows");
+}
+
 /* The run has had all the time that it may have. */
 static enum entry_stage rounds_took_too_long(struct attempt *attempt)
 {
     struct gateway_result result = {.outcome = GATEWAY_FAILED_RUN, .timed_out = true};
     attempt->entry->work.run_end = RUN_END_FAILED;
-    error_set(&result.error, ERROR_TIMEOUT,
-        "the agent's run with its tool calls took longer than DELIVERY_STREAM_TIMEOUT_MS allows");
+    converse_took_too_long(&result.error);
     return attempt_send_failed(attempt, &result);
 }
 
@@ -209,9 +218,7 @@ static enum entry_stage rounds_took_too_long(struct attempt *attempt)
 static enum entry_stage leave_round(struct attempt *attempt)
 {
     struct error error;
-    if (is_stopping(attempt)) {
-        /* The spool may not have any of its calls yet. */
-        journal_save_calls(&attempt->delivery->journal, attempt->entry, true);
+    if (converse_is_stopping(attempt)) {
         attempt->put_back = true;
         return STAGE_ACTING;
     }
@@ -224,27 +231,45 @@ static bool is_out_of_time(const struct attempt *attempt, int64_t needed_ms)
     return attempt->talk.deadline_ms - clock_monotonic_ms() <= needed_ms;
 }
 
-enum entry_stage stage_acting(struct attempt *attempt)
+enum calls_end converse_answer_calls(struct attempt *attempt)
 {
     struct tool_request request;
     struct entry *entry = attempt->entry;
+    const struct journal *journal = &attempt->delivery->journal;
     bool is_first = true;
+    for (; tool_rounds_next(entry->work.rounds, &request); is_first = false) {
+        if (is_out_of_time(attempt, 0))
+            return CALLS_OUT_OF_TIME;
+        if (!answer_call(attempt, &request, is_first)) {
+            /* The spool may not have any of them yet. */
+            if (converse_is_stopping(attempt))
+                journal_save_calls(journal, entry, true);
+            return CALLS_LEFT;
+        }
+    }
+    if (is_out_of_time(attempt, MIN_ANSWER_MS))
+        return CALLS_OUT_OF_TIME;
+    /* Here, so that nothing lies between the queue's permission and the request. */
+    if (!tool_rounds_note_sent(entry->work.rounds, true))
+        return CALLS_LEFT;
+    journal_save_calls(journal, entry, false);
+    return CALLS_ANSWERED;
+}
+
+enum entry_stage stage_acting(struct attempt *attempt)
+{
     if (!attempt->talk.ready) {
         enum entry_stage next = resume_talk(attempt);
         if (next != STAGE_ACTING || attempt->delay_ms > 0 || attempt->put_back)
             return next;
     }
-    for (; tool_rounds_next(entry->work.rounds, &request); is_first = false) {
-        if (is_out_of_time(attempt, 0))
-            return rounds_took_too_long(attempt);
-        if (!answer_call(attempt, &request, is_first))
-            return leave_round(attempt);
-    }
-    if (is_out_of_time(attempt, MIN_ANSWER_MS))
+    switch (converse_answer_calls(attempt)) {
+    case CALLS_ANSWERED:
+        return STAGE_SENDING;
+    case CALLS_OUT_OF_TIME:
         return rounds_took_too_long(attempt);
-    /* Here, so that nothing lies between the queue's permission and the request. */
-    if (!tool_rounds_note_sent(entry->work.rounds, true))
-        return leave_round(attempt);
-    journal_save_calls(&attempt->delivery->journal, entry, false);
-    return STAGE_SENDING;
+    case CALLS_LEFT:
+        break;
+    }
+    return leave_round(attempt);
 }

@@ -42,8 +42,7 @@ static const int64_t MAX_RUN_TIMEOUT_MS = INT64_C(15) * 60 * 1000;
 static const char last_words_wanted[] =
     "These were the last tool calls of this run. Write your final reply now, from what you know.";
 
-/* Whether the answer, or its absence, proves that the agent did not run. */
-static bool certainly_no_run(const struct gateway_result *result)
+bool converse_had_no_run(const struct gateway_result *result)
 {
     switch (result->outcome) {
     case GATEWAY_REPLIED:
@@ -137,54 +136,54 @@ void converse_ask_for_tools(const struct attempt *attempt)
             &attempt->entry->work.trace);
 }
 
-/* What the agent can do on the board in this run, and how. False without memory. */
-static bool offer_tools(struct attempt *attempt, struct board_access *access,
-    struct board_action actions[static TOOLS_MAX], struct text *api_key)
+bool converse_offer_tools(struct attempt *attempt, struct board_offer *offer)
 {
     const struct delivery *delivery = attempt->delivery;
     struct conversation *talk = &attempt->talk;
+    struct board_access *access = &offer->access;
     const char *agent_id = attempt->entry->agent_id;
     bool as_tools =
         delivery->config->client_tools_enabled && gateway_roster_takes_tools(delivery->roster);
-    talk->audience = read_audience(&attempt->context, agent_id);
     if (!as_tools && delivery->capability == NULL)
         return true;
-    access->actions = actions;
-    access->count = tool_actions(delivery->menu->catalog, &talk->audience, !as_tools, actions);
+    access->actions = offer->actions;
+    access->count =
+        tool_actions(delivery->menu->catalog, &talk->audience, !as_tools, offer->actions);
     if (as_tools) {
         tool_menu_list(delivery->menu, &talk->audience, talk->tools);
         return true;
     }
     char tag[CAPABILITY_TAG_BYTES];
     capability_tag(delivery->capability, talk->address.session_key.data, agent_id, tag);
-    text_printf(api_key, "%s~%s", talk->address.session_key.data, tag);
+    text_printf(&offer->api_key, "%s~%s", talk->address.session_key.data, tag);
     access->base_url = delivery->agent_api_url;
-    access->session_key = api_key->data;
-    return !api_key->failed;
+    access->session_key = offer->api_key.data;
+    return !offer->api_key.failed;
+}
+
+int64_t converse_deadline_ms(const struct attempt *attempt)
+{
+    return clock_monotonic_ms() + doubled_after_timeouts_ms(attempt,
+                                      attempt->delivery->config->delivery_stream_timeout_ms);
 }
 
 bool converse_prepare(struct attempt *attempt)
 {
     struct conversation *talk = &attempt->talk;
-    struct board_action actions[TOOLS_MAX];
-    struct board_access access = {0};
-    struct text api_key = {0};
+    struct board_offer offer = {0};
     converse_fini(attempt);
     bool complete = find_address(attempt);
     bool is_v1 = attempt->context.version == BACKEND_V1;
     if (complete && is_v1) {
-        complete = offer_tools(attempt, &access, actions, &api_key);
-        v1_append_message(attempt, &access, &talk->instructions, &talk->input);
+        talk->audience = read_audience(&attempt->context, attempt->entry->agent_id);
+        complete = converse_offer_tools(attempt, &offer);
+        v1_append_message(attempt, &offer.access, &talk->instructions, &talk->input);
     } else if (complete) {
         prompt_build(&attempt->context, &talk->input);
     }
-    text_fini(&api_key);
+    text_fini(&offer.api_key);
     delivery_context_shrink(&attempt->context);
-    talk->deadline_ms = INT64_MAX;
-    if (is_v1)
-        talk->deadline_ms =
-            clock_monotonic_ms() + doubled_after_timeouts_ms(attempt,
-                                       attempt->delivery->config->delivery_stream_timeout_ms);
+    talk->deadline_ms = is_v1 ? converse_deadline_ms(attempt) : INT64_MAX;
     talk->ready = true;
     return complete && !talk->instructions.failed && !talk->input.failed;
 }
@@ -204,32 +203,22 @@ enum entry_stage converse_withdraw(struct attempt *attempt)
 
 /* Sending. */
 
-/* One request to the agent; its run stays counted unless the answer proves that there was none. */
-static void send_to_agent(
+int64_t converse_send(
     struct attempt *attempt, struct gateway_message *message, struct gateway_result *result)
 {
-    const struct delivery *delivery = attempt->delivery;
-    struct entry *entry = attempt->entry;
     const struct conversation *talk = &attempt->talk;
-    bool is_first = message->items == NULL;
     message->session_key = talk->address.session_key.data;
     message->agent_slug = talk->address.agent_slug;
     message->instructions = talk->instructions.data;
     message->timeout_ms = answer_timeout_ms(attempt);
-    message->trace = &entry->work.trace;
+    message->trace = &attempt->entry->work.trace;
     int64_t began_us = clock_monotonic_us();
-    STOP_POINT(is_first ? "before_send" : "before_results");
-    gateway_send(delivery->gateway, attempt->client, message, result);
-    STOP_POINT(is_first ? "after_send" : "after_results");
+    STOP_POINT(message->items == NULL ? "before_send" : "before_results");
+    gateway_send(attempt->delivery->gateway, attempt->client, message, result);
+    STOP_POINT(message->items == NULL ? "after_send" : "after_results");
     int64_t duration_us = clock_monotonic_us() - began_us;
     attempt->run_ms = (attempt->run_ms > 0 ? attempt->run_ms : 0) + duration_us / 1000;
-    if (certainly_no_run(result)) {
-        converse_withdraw(attempt);
-        return;
-    }
-    if (is_first)
-        count_run(attempt, duration_us);
-    attempt->verdict.counted = false; /* not to be taken back */
+    return duration_us;
 }
 
 /* Answers. */
@@ -262,15 +251,13 @@ static void keep_reply(struct attempt *attempt, char *reply)
     STOP_POINT("after_spool");
 }
 
-/*
- * Reads the words of an answer. After calls of tools an answer without any leaves what the agent
- * said beside its calls.
- */
-static int read_words(struct attempt *attempt, struct gateway_result *result, struct reply *reply)
+int converse_read_words(struct attempt *attempt, struct gateway_result *result, struct reply *reply)
 {
-    bool may_be_long =
-        attempt->context.version != BACKEND_V1 || long_reply_may_be_document(attempt);
+    bool is_wake_up = attempt->entry->kind == ENTRY_WAKE;
+    bool may_be_long = !is_wake_up && (attempt->context.version != BACKEND_V1 ||
+                                          long_reply_may_be_document(attempt));
     const struct reply_context context = {
+        .is_wake_up = is_wake_up,
         .incomplete = result->incomplete,
         .generation = attempt->talk.address.generation,
         .max_units = may_be_long ? 0 : REPLY_V1_LIMIT_UNITS,
@@ -295,7 +282,7 @@ static int read_words(struct attempt *attempt, struct gateway_result *result, st
 static enum entry_stage take_reply(struct attempt *attempt, struct gateway_result *result)
 {
     struct reply reply;
-    if (read_words(attempt, result, &reply) != 0)
+    if (converse_read_words(attempt, result, &reply) != 0)
         return attempt_send_failed(attempt, result);
     switch (judge_reply(attempt, reply.kind, result->incomplete)) {
     case ANSWER_POST:
@@ -319,19 +306,24 @@ static enum entry_stage take_reply(struct attempt *attempt, struct gateway_resul
     return attempt_send_failed(attempt, result);
 }
 
-/* The agent has called tools, which are carried out next. */
-static enum entry_stage take_calls(struct attempt *attempt, const struct gateway_result *result)
+bool converse_take_calls(struct attempt *attempt, const struct gateway_result *result)
 {
-    struct error error;
     struct text words = {0};
     reply_append_beside_calls(&words, result->body);
     bool begun =
         !words.failed && tool_rounds_begin(&attempt->entry->work.rounds, result->body, words.data);
     text_fini(&words);
-    if (begun) {
+    if (begun)
         metrics_add(&attempt->delivery->stats->metrics, METRIC_TOOL_ROUNDS, NULL, NULL, 1);
+    return begun;
+}
+
+/* The agent has called tools, which are carried out next. */
+static enum entry_stage take_calls(struct attempt *attempt, const struct gateway_result *result)
+{
+    struct error error;
+    if (converse_take_calls(attempt, result))
         return STAGE_ACTING;
-    }
     error_set(&error, ERROR_NO_MEMORY, "no memory for the agent's tool calls");
     return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
 }
@@ -347,13 +339,23 @@ static enum entry_stage leave_out_tools(struct attempt *attempt)
     return tool_rounds_are_under_way(attempt->entry->work.rounds) ? STAGE_ACTING : STAGE_KNOWN;
 }
 
-/* One request, and what follows from its result. */
+/*
+ * One request, and what follows from its result. The run stays counted unless the answer proves
+ * that there was none.
+ */
 static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_message *message)
 {
     const struct delivery *delivery = attempt->delivery;
     struct entry *entry = attempt->entry;
     struct gateway_result result;
-    send_to_agent(attempt, message, &result);
+    int64_t duration_us = converse_send(attempt, message, &result);
+    if (converse_had_no_run(&result)) {
+        converse_withdraw(attempt);
+    } else {
+        if (message->items == NULL)
+            count_run(attempt, duration_us);
+        attempt->verdict.counted = false; /* not to be taken back */
+    }
     /* The reply goes to disk before anything else that could take time. */
     enum entry_stage next;
     if (result.tools_collide && message->tools != NULL)
@@ -373,7 +375,7 @@ static enum entry_stage ask_agent(struct attempt *attempt, struct gateway_messag
     return next;
 }
 
-static const char *const *offered_tools(const struct attempt *attempt)
+const char *const *converse_offered_tools(const struct attempt *attempt)
 {
     return attempt->talk.tools[0] != NULL ? attempt->talk.tools : NULL;
 }
@@ -386,16 +388,22 @@ static enum entry_stage message_is_missing(struct attempt *attempt)
     return attempt_retry(attempt, FAILURE_OTHER, converse_withdraw(attempt), &error);
 }
 
-/* The results of the round; after the last one the agent is left with nothing but words. */
-static enum entry_stage send_results(struct attempt *attempt)
+json_t *converse_write_results(struct attempt *attempt, struct gateway_message *message)
 {
     const json_t *rounds = attempt->entry->work.rounds;
     bool is_last = tool_rounds_count(rounds) >= attempt->delivery->config->delivery_max_tool_rounds;
     json_t *items = tool_rounds_items(rounds, is_last ? last_words_wanted : NULL);
+    *message = (struct gateway_message){
+        .items = items, .tools = is_last ? NULL : converse_offered_tools(attempt)};
+    return items;
+}
+
+static enum entry_stage send_results(struct attempt *attempt)
+{
+    struct gateway_message message;
+    json_t *items = converse_write_results(attempt, &message);
     if (items == NULL)
         return message_is_missing(attempt);
-    struct gateway_message message = {
-        .items = items, .tools = is_last ? NULL : offered_tools(attempt)};
     enum entry_stage next = ask_agent(attempt, &message);
     json_decref(items);
     return next;
@@ -410,6 +418,7 @@ enum entry_stage stage_sending(struct attempt *attempt)
     /* On v1 that has been done before the call that shows the agent as typing. */
     if (!talk->ready && !converse_prepare(attempt))
         return message_is_missing(attempt);
-    struct gateway_message message = {.input = &talk->input, .tools = offered_tools(attempt)};
+    struct gateway_message message = {
+        .input = &talk->input, .tools = converse_offered_tools(attempt)};
     return ask_agent(attempt, &message);
 }

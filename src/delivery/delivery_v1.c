@@ -145,11 +145,11 @@ static bool is_shown_as(const char *content, const char *shown)
 {
     static const char half_character[] = "\xEF\xBF\xBD";
     size_t bytes = text_utf16_cut(content, strlen(content), THREAD_CONTENT_UNITS);
-    if (strncmp(content, shown, bytes) != 0)
+    if (strcmp(content, shown) == 0) /* not every function cuts */
+        return true;
+    if (content[bytes] == '\0' || strncmp(content, shown, bytes) != 0)
         return false;
     const char *end = shown + bytes;
-    if (content[bytes] == '\0')
-        return *end == '\0';
     if (strncmp(end, half_character, strlen(half_character)) == 0)
         end += strlen(half_character);
     return strcmp(end, "…") == 0;

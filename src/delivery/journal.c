@@ -9,6 +9,9 @@
  *
  * A run also has the calls of tools that its agent makes, which save_calls keeps up to date.
  *
+ * A wake-up has a record from its first call of a tool until it has ended, under the id of its
+ * agent. No entry waits for it meanwhile: the agent's next wake-up takes it up (load_wake).
+ *
  * A run is counted before its request goes out, without a sync: the page cache survives the end of
  * the process, and a machine that loses power may at worst repeat a run. A reply is synced before
  * it is posted, because it cannot be obtained again.
@@ -27,6 +30,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/sync.h"
 #include "base/text.h"
 #include "delivery/tool_rounds.h"
 
@@ -68,8 +72,10 @@ static int save_record_as(
     const struct journal *journal, struct entry *entry, bool with_reply, bool durable)
 {
     struct error error;
+    bool is_wake_up = entry->kind == ENTRY_WAKE;
     struct spool_record record = {
-        .created_at_ms = entry->created_at_ms,
+        .is_wake_up = is_wake_up,
+        .created_at_ms = is_wake_up ? entry->work.thread_until_ms : entry->created_at_ms,
         .failing_ms = entry->work.refusals.total_ms,
         .error_ms = entry->work.errors.total_ms,
         .timeouts = entry->work.timeouts,
@@ -177,6 +183,40 @@ int journal_load_reply(const struct journal *journal, struct entry *entry, struc
     return result;
 }
 
+/* Makes a record's calls and reply the entry's. */
+static void take_up_wake(struct entry *entry, struct spool_record *record)
+{
+    entry->work.record = record->reply != NULL ? RECORD_REPLY : RECORD_RUN;
+    entry->work.runs = record->runs;
+    entry->work.thread_until_ms = record->thread_until_ms;
+    text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
+    entry->work.rounds = record->rounds;
+    entry->work.reply = record->reply;
+    record->rounds = NULL;
+    record->reply = NULL;
+}
+
+int journal_load_wake(const struct journal *journal, struct entry *entry, struct error *error)
+{
+    struct spool_record record;
+    struct error unused;
+    int result = spool_load(journal->spool, entry->item.id, &record, error);
+    if (result == ERROR_CLOSED)
+        return 0;
+    bool damaged = result == ERROR_INVALID ||
+                   (result == 0 && record.rounds != NULL && !tool_rounds_are_valid(record.rounds));
+    if (damaged) {
+        spool_bury(journal->spool, entry->item.id, &unused);
+        journal_trim_dead(journal);
+        log_error(component, "the record of the wake-up of %s is damaged; moved to dead/",
+            entry->item.id);
+    } else if (result == 0) {
+        take_up_wake(entry, &record);
+    }
+    spool_record_fini(&record);
+    return damaged ? 0 : result;
+}
+
 /* Whether the thread or the backend lacks something that only the record can tell an operator. */
 static bool is_dead_letter(const struct entry *entry)
 {
@@ -256,6 +296,7 @@ struct restored {
     int64_t give_up_after_ms;
     size_t replies;
     size_t runs;
+    size_t wakes;
     size_t damaged;
     size_t dead;
     size_t newer;            /* records of a newer release, in either directory */
@@ -286,6 +327,21 @@ static void leave_newer(struct restored *restored, const char *id)
 }
 
 /*
+ * The agent's next wake-up goes on with it. If there has been none for a day the agent is gone, or
+ * what it was about is; no call of it is made again in either case.
+ */
+static void leave_wake(struct restored *restored, struct spool_record *record)
+{
+    static const int64_t max_age_ms = INT64_C(24) * 60 * 60 * 1000;
+    struct error error;
+    if (clock_wall_ms() - record->created_at_ms <= max_age_ms)
+        restored->wakes++;
+    else if (spool_remove(restored->spool, record->id, &error) != 0)
+        log_error(component, "%s", error.text);
+    spool_record_fini(record);
+}
+
+/*
  * The stage at which an entry goes on. Results that were sent may have arrived, so a run that was
  * waited for is over, and nothing is known of its end.
  */
@@ -312,6 +368,10 @@ static void restore_record(void *context, struct spool_record *record, const str
     if (damaged) {
         bury_damaged(restored, record->id);
         spool_record_fini(record);
+        return;
+    }
+    if (record->is_wake_up) {
+        leave_wake(restored, record);
         return;
     }
     bool replied = record->reply != NULL;
@@ -358,6 +418,9 @@ static void log_restored(const struct restored *restored)
         log_info(component,
             "recovered from spool: %zu unposted replies, %zu interrupted runs, %zu corrupt records",
             restored->replies, restored->runs, restored->damaged);
+    if (restored->wakes > 0)
+        log_info(component, "%zu interrupted wake-ups go on when their agents are woken next",
+            restored->wakes);
     if (restored->newer > 0)
         log_error(component,
             "%zu records are from a newer release, one of them of %s; they are left as they are "

@@ -376,6 +376,14 @@ void loop_guard_note_effect(
     remember_cause(guard, effect->id, &cause);
 }
 
+void loop_guard_begin_wake(struct loop_guard *guard, const char *agent_id, const char *wake_id)
+{
+    struct cause cause = {0};
+    text_copy(cause.root, sizeof cause.root, wake_id);
+    if (guard->enabled)
+        remember_cause(guard, agent_id, &cause);
+}
+
 void loop_guard_take_back(struct loop_guard *guard, struct loop_verdict *verdict)
 {
     if (verdict->counted)

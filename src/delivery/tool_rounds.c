@@ -225,6 +225,21 @@ unsigned tool_rounds_count(const json_t *rounds)
     return (unsigned)json_number_value(json_object_get(rounds, "round"));
 }
 
+unsigned tool_rounds_count_successes(const json_t *rounds, const char *name)
+{
+    static const char success[] = "{\"success\":true";
+    unsigned count = 0;
+    size_t index;
+    const json_t *call;
+    json_t *changes = all_changes(rounds);
+    json_array_foreach (changes, index, call)
+        if (json_guard_is(call, "name", name, "") &&
+            strncmp(output_of(call), success, sizeof success - 1) == 0)
+            count++;
+    json_decref(changes);
+    return count;
+}
+
 bool tool_rounds_are_under_way(const json_t *rounds)
 {
     return json_array_size(json_object_get(rounds, "calls")) > 0 && !tool_rounds_were_sent(rounds);

@@ -38,6 +38,9 @@ bool tool_rounds_end_try(json_t *rounds);
 /* How many rounds the present try has had; 0: no tool has been called in it. */
 unsigned tool_rounds_count(const json_t *rounds);
 
+/* How many calls of the tool of that name have succeeded, as far as they changed something. */
+unsigned tool_rounds_count_successes(const json_t *rounds, const char *name);
+
 /* Whether there are calls whose results the agent has not been sent. */
 bool tool_rounds_are_under_way(const json_t *rounds);
 

@@ -335,15 +335,16 @@ static void append_primary_user(struct text *text, const json_t *user)
  * A run that failed after it had called tools is repeated, so the agent has to know what it has
  * already done. Arguments and results may hold what others wrote.
  */
-static void append_changes(struct text *text, const json_t *changes)
+void input_append_changes(struct text *text, const json_t *changes, const char *of_what)
 {
     size_t index;
     const json_t *change;
     if (changes == NULL)
         return;
-    text_append(text,
-        "You have worked on this notification before, and the run was cut short. These tool calls "
-        "of yours were made then; do not repeat what has been done:\n");
+    text_printf(text,
+        "You have worked on this %s before, and the run was cut short. These tool calls of yours "
+        "were made then; do not repeat what has been done:\n",
+        of_what);
     json_array_foreach (changes, index, change) {
         text_append(text, "- ");
         framing_append_field(text, change, "name");
@@ -366,7 +367,7 @@ static void append_form(
             "Write your reply as it is to be posted in the thread. A substantive update has the "
             "sections **Summary**, **Work done**, **Artifacts**, **Risks**, **Next step** and "
             "**Sources**; for anything else one or two sentences are enough.\n");
-    append_changes(text, run->changed_before);
+    input_append_changes(text, run->changed_before, "notification");
     if (run->last_answer_empty)
         text_append(text,
             "Your last answer to this notification was empty. A person is waiting for one that "

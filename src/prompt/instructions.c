@@ -42,7 +42,7 @@ static bool can(const struct briefing *briefing, const char *name)
 }
 
 /* How the action is called: by the tool's name, or by the request. */
-static void append_call(
+static void append_action_call(
     struct text *text, const struct board_access *access, const struct board_action *action)
 {
     if (access->base_url != NULL && action->path != NULL)
@@ -51,17 +51,22 @@ static void append_call(
         text_append(text, action->name);
 }
 
-/* Appends before, the call of the action and after; nothing when the action is not offered. */
+bool board_access_append_rule(struct text *text, const struct board_access *access,
+    const char *name, const char *before, const char *after)
+{
+    const struct board_action *action = find_action(access, name);
+    if (action == NULL)
+        return false;
+    text_append(text, before);
+    append_action_call(text, access, action);
+    text_append(text, after);
+    return true;
+}
+
 static void append_action_rule(struct text *text, const struct briefing *briefing, const char *name,
     const char *before, const char *after)
 {
-    const struct board_access *access = &briefing->run->access;
-    const struct board_action *action = find_action(access, name);
-    if (action == NULL)
-        return;
-    text_append(text, before);
-    append_call(text, access, action);
-    text_append(text, after);
+    board_access_append_rule(text, &briefing->run->access, name, before, after);
 }
 
 static void append_field_or(
@@ -88,9 +93,8 @@ static void append_identity(struct text *text, const struct briefing *briefing)
             "substantive work in this run, and do not call sessions_spawn.\n");
 }
 
-static void append_capabilities(struct text *text, const struct briefing *briefing)
+void board_access_append(struct text *text, const struct board_access *access)
 {
-    const struct board_access *access = &briefing->run->access;
     if (access->count == 0) {
         text_append(text,
             "Capabilities on the board: none besides your reply. You cannot change or create "
@@ -101,7 +105,7 @@ static void append_capabilities(struct text *text, const struct briefing *briefi
     text_append(text, "Capabilities on the board:\n");
     for (size_t i = 0; i < access->count; i++) {
         text_append(text, "- ");
-        append_call(text, access, &access->actions[i]);
+        append_action_call(text, access, &access->actions[i]);
         text_printf(text, ": %s\n", access->actions[i].label);
     }
     text_append(text,
@@ -111,6 +115,11 @@ static void append_capabilities(struct text *text, const struct briefing *briefi
         text_append(text,
             "They are tools. Where your tools do not list one of them by its name, call tool_call "
             "with that name as the id.\n");
+}
+
+static void append_capabilities(struct text *text, const struct briefing *briefing)
+{
+    board_access_append(text, &briefing->run->access);
 }
 
 /* The title comes last, as it may hold anything. */
@@ -188,9 +197,8 @@ static void append_quoting_scope(struct text *text, const struct briefing *brief
         "their words.\n");
 }
 
-static void append_routing(struct text *text, const struct briefing *briefing)
+void board_access_append_routing(struct text *text, const struct board_access *access)
 {
-    const struct board_access *access = &briefing->run->access;
     if (access->count == 0)
         text_append(text, "- Do not open URLs of the board or of its runtime.");
     else if (access->base_url == NULL)
@@ -203,6 +211,11 @@ static void append_routing(struct text *text, const struct briefing *briefing)
         text_printf(text,
             "- HTTP base URL: %s. Send the header x-openclaw-session-key: %s with each request.\n",
             access->base_url, access->session_key);
+}
+
+static void append_routing(struct text *text, const struct briefing *briefing)
+{
+    board_access_append_routing(text, &briefing->run->access);
 }
 
 static void append_status_rules(struct text *text, const struct briefing *briefing)

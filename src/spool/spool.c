@@ -52,15 +52,25 @@ enum { RECORD_LIMIT_BYTES = 49 * 1024 * 1024, CHECK_BYTES = 64 * 1024 };
 
 /*
  * Version 2 added what a v1 backend needs, version 3 calls of tools and replies that do not fit in
- * a thread. A record is written in the first version that holds what it has, for the releases that
- * know no later one.
+ * a thread, version 4 wake-ups. A record is written in the first version that holds what it has,
+ * for the releases that know no later one.
  */
-enum { FORMAT_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
+enum { FORMAT_VERSION = 4, TOOLS_VERSION = 3, BACKEND_V1_VERSION = 2, FIRST_VERSION = 1 };
 
 static bool is_of_v1_backend(const struct spool_record *record)
 {
     return record->message_id[0] != '\0' || record->may_be_changed || record->answers_again ||
            record->begins_task || record->empty_answers > 0;
+}
+
+/* The first version of the format that holds the record. */
+static int version_of(const struct spool_record *record)
+{
+    if (record->is_wake_up)
+        return FORMAT_VERSION;
+    if (record->rounds != NULL || record->document.wanted)
+        return TOOLS_VERSION;
+    return is_of_v1_backend(record) ? BACKEND_V1_VERSION : FIRST_VERSION;
 }
 
 static void put_member(struct text *record, const char *name)
@@ -94,48 +104,15 @@ static void put_members(struct text *text, const struct spool_record *record)
     put_string(text, "agent", record->agent_id);
     put_string(text, "slug", record->agent_slug);
     put_string(text, "task", record->task_id);
-    put_number(text, "createdAt", record->created_at_ms);
-    put_number(text, "failingMs", record->failing_ms);
-    put_number(text, "errorMs", record->error_ms);
-    put_number(text, "timeouts", record->timeouts);
-    put_number(text, "runs", record->runs);
-    put_flag(text, "givenUp", record->reply_abandoned);
-    put_string(text, "failure", record->failure);
-}
-
-static void put_v1_members(struct text *text, const struct spool_record *record)
-{
-    put_string(text, "message", record->message_id);
-    put_number(text, "threadUntil", record->thread_until_ms);
-    put_flag(text, "mayBeChanged", record->may_be_changed);
-    put_flag(text, "again", record->answers_again);
-    put_flag(text, "beginsTask", record->begins_task);
-    put_number(text, "emptyAnswers", record->empty_answers);
-}
-
-static void put_document(struct text *text, const struct document_state *document)
-{
-    put_flag(text, "long", true);
-    put_flag(text, "documentBegun", document->begun);
-    put_string(text, "document", document->id);
-}
-
-/* Not by way of a tree: it would copy a reply twice and take four times as long. */
-char *spool_record_write(const struct spool_record *record, const char *account_id)
-{
-    bool is_new = record->rounds != NULL || record->document.wanted;
-    bool is_v1 = is_new || is_of_v1_backend(record);
-    struct text text = {0};
-    put_number(&text, "version",
-        is_new  ? FORMAT_VERSION
-        : is_v1 ? BACKEND_V1_VERSION
-                : FIRST_VERSION);
+    put_number(&text, "version", version);
     put_string(&text, "account", account_id);
     put_members(&text, record);
-    if (is_v1)
+    if (version >= BACKEND_V1_VERSION)
         put_v1_members(&text, record);
     if (record->document.wanted)
         put_document(&text, &record->document);
+    if (record->is_wake_up)
+        put_flag(&text, "wakeUp", true);
     if (record->rounds != NULL) {
         put_member(&text, "rounds");
         json_append(&text, record->rounds);
@@ -178,6 +155,7 @@ static void read_v1_members(const json_t *document, struct spool_record *record)
     record->may_be_changed = json_is_true(json_object_get(document, "mayBeChanged"));
     record->answers_again = json_is_true(json_object_get(document, "again"));
     record->begins_task = json_is_true(json_object_get(document, "beginsTask"));
+    record->is_wake_up = json_is_true(json_object_get(document, "wakeUp"));
     const char *document_id = json_guard_id(document, "document");
     record->document.wanted = json_is_true(json_object_get(document, "long"));
     record->document.begun = json_is_true(json_object_get(document, "documentBegun"));

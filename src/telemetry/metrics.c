@@ -62,6 +62,11 @@ static const char *const run_kinds[] = {"first", "repeat"};
 static const char *const ends[] = {"delivered", "skipped", "dead"};
 static const char *const heartbeat_outcomes[] = {
     "woken", "failed", "report_failed", "put_off", "aborted", "unusable_slug"};
+static const char *const heartbeat_reads[] = {"orchestrator", "assigned_tasks", "tracked_tasks",
+    "focus_thread", "follow_up_thread", "posted_to_thread"};
+static const char *const heartbeat_messages[] = {
+    "posted", "silent", "no_task", "already_posted", "delayed", "given_up"};
+static const char *const heartbeat_follow_ups[] = {"sent", "not_due", "failed"};
 static const char *const actions[] = {"listUndeliveredNotifications", "getNotificationForDelivery",
     "createMessageFromAgent", "markNotificationDelivered", "listAgents", "updateAgentHeartbeat",
     "updateRuntimeStatus", "checkAndClearRestartRequested", "getPendingUpgrade",
@@ -71,7 +76,8 @@ static const char *const actions[] = {"listUndeliveredNotifications", "getNotifi
     "createTaskMessageForAgentTool", "listTaskThreadForAgentTool", "listTasksForAgentTool",
     "getTaskForAgentTool", "searchTasksForAgentTool", "loadTaskDetailsForAgentTool",
     "getTaskHistoryForAgentTool", "createDocumentFromAgent", "listDocumentsForAgent",
-    "createResponseRequestNotifications", "getAgentSkillsForTool", "other"};
+    "createResponseRequestNotifications", "getAgentSkillsForTool", "listAssignedTasksForAgent",
+    "listTasksForOrchestratorHeartbeat", "other"};
 static const char *const call_outcomes[] = {
     "success", "unavailable", "function_error", "rejected", "aborted"};
 static const char *const tools[] = {"task_status", "task_update", "task_create", "document_upsert",
@@ -182,6 +188,17 @@ const struct metric_family metric_families[METRICS] = {
     [METRIC_HEARTBEATS] = COUNTER("heartbeats",
         .help = "Wake-ups by outcome; report_failed is counted in addition to a successful one.",
         .labels = {LABEL("outcome", heartbeat_outcomes)}),
+    [METRIC_HEARTBEAT_READS_FAILED] = COUNTER("heartbeat_reads_failed",
+        .help = "Reads for wake-ups on version 1 of the backend that failed and left the message "
+                "shorter.",
+        .labels = {LABEL("read", heartbeat_reads)}),
+    [METRIC_HEARTBEAT_MESSAGES] = COUNTER("heartbeat_messages",
+        .help = "What became of the answers to wake-ups on version 1 of the backend; delayed is "
+                "counted for each try in addition to how it ended.",
+        .labels = {LABEL("outcome", heartbeat_messages)}),
+    [METRIC_HEARTBEAT_FOLLOW_UPS] = COUNTER("heartbeat_follow_ups",
+        .help = "Tasks about which the runtime asked assignees in the name of the orchestrator.",
+        .labels = {LABEL("outcome", heartbeat_follow_ups)}),
     [METRIC_HEARTBEAT_FAILING_AGENTS] = GAUGE("heartbeat_failing_agents",
         .help = "Agents whose last three wake-ups or more have all failed."),
     [METRIC_AGENTS_UNKNOWN] = GAUGE("agents_unknown_to_gateway",

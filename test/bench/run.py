@@ -18,6 +18,7 @@ import fleet
 import growing
 import report
 import starting
+import waking
 from harness import MeasurementError
 
 RESULTS = pathlib.Path("bench/results.json")
@@ -53,6 +54,7 @@ SCENARIOS = {
     "conversation": calling.conversation,
     "skips": calling.skips,
     "tools": acting.tools,
+    "wakes": waking.wakes,
     "tls": delivering.secure,
     "growth": growing.growth,
     "counts": counting.counts,

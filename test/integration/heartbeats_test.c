@@ -222,13 +222,13 @@ static void test_rate_limited_wake_up_pauses_its_agent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_ENV(test_first_heartbeats_are_spread_over_the_interval),
-        TEST_IN_ENV(test_heartbeats_leave_half_of_the_workers_to_deliveries),
-        TEST_IN_ENV(test_queued_heartbeats_are_rescheduled_when_the_breaker_opens),
-        TEST_IN_ENV(test_busy_agent_is_reported_online_once_per_interval),
-        TEST_IN_ENV(test_constant_backlog_does_not_keep_agents_asleep),
-        TEST_IN_ENV(test_malformed_agents_do_not_disturb_others),
-        TEST_IN_ENV(test_rate_limited_wake_up_pauses_its_agent),
+        TEST_ON_BOTH(test_first_heartbeats_are_spread_over_the_interval),
+        TEST_ON_BOTH(test_heartbeats_leave_half_of_the_workers_to_deliveries),
+        TEST_ON_BOTH(test_queued_heartbeats_are_rescheduled_when_the_breaker_opens),
+        TEST_ON_BOTH(test_busy_agent_is_reported_online_once_per_interval),
+        TEST_ON_BOTH(test_constant_backlog_does_not_keep_agents_asleep),
+        TEST_ON_BOTH(test_malformed_agents_do_not_disturb_others),
+        TEST_ON_BOTH(test_rate_limited_wake_up_pauses_its_agent),
     };
     return cmocka_run_group_tests_name("heartbeats", tests, NULL, NULL);
 }

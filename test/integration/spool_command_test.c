@@ -21,7 +21,7 @@
 
 enum { PATH_BYTES = 512 };
 
-static const char newer_record[] = "{\"version\":4,\"anything\":[]}";
+static const char newer_record[] = "{\"version\":5,\"anything\":[]}";
 static const char escaping_reply[] = "one\ttwo\n\x1B[31mred";
 
 static void state_path(const struct test_env *env, const char *name, char path[static PATH_BYTES])
@@ -148,6 +148,19 @@ static void test_list_shows_each_state_and_totals(void **state)
             "spool/: 2 records: 1 replied (4 bytes), 1 asking, 0 damaged\n",
             "dead/: 3 records: 1 replied (16 bytes), 1 given up, 1 damaged\n"));
     assert_false(state_file_exists(env, "lock"));
+}
+
+/* The id is the agent's; its next wake-up goes on with it. */
+static void test_wake_up_is_listed(void **state)
+{
+    struct test_env *env = *state;
+    struct spool_record record = make_record("jx_agent", NULL);
+    record.is_wake_up = true;
+    save_record(env, &record, false);
+    expect_output(env, 0, STRINGS("spool", "list"),
+        STRINGS("spool  jx_agent  jarvis  waking ",
+            "spool/: 1 record: 0 replied (0 bytes), 0 asking, 0 damaged, 1 waking\n"));
+    expect_output(env, 0, STRINGS("spool", "show", "jx_agent"), STRINGS("state:        waking"));
 }
 
 static void test_list_json_has_every_record(void **state)
@@ -429,7 +442,7 @@ static void test_records_of_a_newer_release_are_shown_and_kept(void **state)
         STRINGS("\"id\": \"js_newer\",\n    \"state\": \"newer release\""));
     expect_output(env, 0, STRINGS("spool", "show", "js_newer"),
         STRINGS("state:        newer release\n", "reason:       ", "written by a newer release",
-            "format version 3"));
+            "format version 4"));
     expect_output(env, 1, STRINGS("spool", "retry", "js_newest", "js_newer"),
         STRINGS("js_newest: unchanged: it was written by a newer release",
             "js_newer: unchanged: it is in spool/, not in dead/, and was written by a newer"));
@@ -522,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_list_shows_each_state_and_totals),
+        TEST_IN_ENV(test_wake_up_is_listed),
         TEST_IN_ENV(test_list_json_has_every_record),
         TEST_IN_ENV(test_failed_write_to_stdout_exits_71),
         TEST_IN_ENV(test_show_prints_the_reply_verbatim),

@@ -17,6 +17,7 @@
 #include "../lib/queue_fixture.h"
 #include "../lib/tmp_dir.h"
 #include "base/json.h"
+#include "base/sync.h"
 #include "base/text.h"
 #include "delivery/journal.h"
 
@@ -306,6 +307,70 @@ static void test_calls_of_tools_are_restored(void **state)
     queue_fixture_finish(fixture->queue, sent, STAGE_SETTLED, 0);
 }
 
+static const char newer_record[] = "{\"version\":5,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
+
+/* Takes the only wake-up, which is of that agent. */
+static struct entry *take_wake(struct fixture *fixture, const char *agent_id)
+{
+    struct entry *wake;
+    assert_true(send_queue_wake(fixture->queue, agent_id, AN_HOUR_MS));
+    wake = send_queue_take(fixture->queue, NULL);
+    assert_int_equal(wake->kind, ENTRY_WAKE);
+    assert_string_equal(wake->agent_id, agent_id);
+    return wake;
+}
+
+/* Saves a round of calls, as a wake-up that began at that time. */
+static void save_wake(struct fixture *fixture, const char *agent_id, int64_t began_ms)
+{
+    struct entry *wake = take_wake(fixture, agent_id);
+    wake->work.rounds = rounds_of(false);
+    wake->work.runs = 3;
+    wake->work.thread_until_ms = began_ms;
+    text_copy(wake->work.task_id, sizeof wake->work.task_id, "t7");
+    assert_true(journal_save_calls(&fixture->journal, wake, true));
+    queue_fixture_finish(fixture->queue, wake, STAGE_SETTLED, 0);
+}
+
+/* It is no notification: the next wake-up of the agent takes it up. */
+static void test_wake_up_is_left_to_the_next_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    save_wake(fixture, "a9", clock_wall_ms());
+    save_wake(fixture, "a8", clock_wall_ms() - INT64_C(25) * AN_HOUR_MS);
+    assert_int_equal(journal_restore(&fixture->journal, fixture->queue, AN_HOUR_MS, NULL), 0);
+    assert_int_equal(queue_fixture_counts(fixture->queue).held, 1); /* n1 */
+    assert_true(exists(fixture, "spool/a9.json"));
+    assert_false(exists(fixture, "spool/a8.json")); /* it has been a day */
+    struct entry *wake = take_wake(fixture, "a9");
+    assert_int_equal(journal_load_wake(&fixture->journal, wake, &error), 0);
+    assert_int_equal(wake->work.record, RECORD_RUN);
+    assert_non_null(wake->work.rounds);
+    assert_int_equal(wake->work.runs, 3);
+    assert_string_equal(wake->work.task_id, "t7");
+    assert_true(journal_close(&fixture->journal, wake));
+    assert_false(exists(fixture, "spool/a9.json"));
+    queue_fixture_finish(fixture->queue, wake, STAGE_SETTLED, 0);
+}
+
+static void test_missing_and_damaged_records_of_wake_ups(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    struct entry *wake = take_wake(fixture, "a9");
+    assert_int_equal(journal_load_wake(&fixture->journal, wake, &error), 0);
+    assert_int_equal(wake->work.record, RECORD_NONE);
+    write_file(fixture, "spool/a9.json", "{");
+    assert_int_equal(journal_load_wake(&fixture->journal, wake, &error), 0);
+    assert_int_equal(wake->work.record, RECORD_NONE);
+    assert_true(exists(fixture, "dead/a9.json"));
+    write_file(fixture, "spool/a9.json", newer_record);
+    assert_int_equal(journal_load_wake(&fixture->journal, wake, &error), ERROR_NEWER);
+    assert_true(exists(fixture, "spool/a9.json"));
+    queue_fixture_finish(fixture->queue, wake, STAGE_SETTLED, 0);
+}
+
 /* A damaged record moves to dead/ and counts as a run, at later starts as well. */
 static void test_damaged_record_costs_a_run(void **state)
 {
@@ -325,8 +390,6 @@ static void test_damaged_record_costs_a_run(void **state)
         send_queue_destroy(queue);
     }
 }
-
-static const char newer_record[] = "{\"version\":4,\"whose\":[\"account1\"],\"said\":\"a reply\"}";
 
 static void expect_newer_record(const struct fixture *fixture, const char *name)
 {
@@ -541,6 +604,8 @@ int main(void)
         TEST(test_failing_time_is_kept_with_the_reply),
         TEST(test_runs_and_replies_are_restored),
         TEST(test_calls_of_tools_are_restored),
+        TEST(test_wake_up_is_left_to_the_next_one),
+        TEST(test_missing_and_damaged_records_of_wake_ups),
         TEST(test_damaged_record_costs_a_run),
         TEST(test_newer_record_is_left_alone),
         TEST(test_newer_record_of_an_entry_is_not_buried),

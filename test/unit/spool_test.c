@@ -313,6 +313,22 @@ static void test_calls_of_tools_survive(void **state)
     spool_record_fini(&record);
 }
 
+/* Earlier releases would take it for a notification of that id. */
+static void test_wake_up_survives(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct spool_record read;
+    struct spool_record record = spool_fixture_record("n1", NULL);
+    record.is_wake_up = true;
+    char *text = spool_record_write(&record, "account1");
+    assert_int_equal(strncmp(text, "{\"version\":4,\"account\":", 23), 0);
+    free(text);
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_load(fixture->spool, "n1", &read, NULL), 0);
+    assert_true(read.is_wake_up);
+    spool_record_fini(&read);
+}
+
 /* Whether the record is damaged without that member. */
 static bool is_required(const json_t *document, const char *member)
 {
@@ -351,6 +367,7 @@ static void test_every_member_is_documented(void **state)
     struct spool_record record = spool_fixture_record("n1", reply);
     record.document.wanted = true;
     text_copy(record.document.id, sizeof record.document.id, "kd1");
+    record.is_wake_up = true;
     record.rounds = json_object();
     char *docs = test_file_read("docs/architecture.md");
     char *text = spool_record_write(&record, "account1");
@@ -384,9 +401,9 @@ static void test_record_of_a_newer_release_is_not_damaged(void **state)
         const char *text;
         int result;
     } cases[] = {
-        {"{\"version\":4}", ERROR_NEWER},
-        {"{\"version\":4," KNOWN_MEMBERS "}", ERROR_NEWER},
-        {"{\"version\":3.5," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":5}", ERROR_NEWER},
+        {"{\"version\":5," KNOWN_MEMBERS "}", ERROR_NEWER},
+        {"{\"version\":4.5," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":\"2026.2\"," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":1e400," KNOWN_MEMBERS "}", ERROR_NEWER},
         {"{\"version\":1," KNOWN_MEMBERS ",\"stage\":\"streaming\"}", ERROR_NEWER},
@@ -436,6 +453,7 @@ int main(void)
         WITH_SPOOL(test_record_is_written_with_its_format_version),
         WITH_SPOOL(test_members_of_a_v1_backend_survive),
         WITH_SPOOL(test_calls_of_tools_survive),
+        WITH_SPOOL(test_wake_up_survives),
         WITH_SPOOL(test_every_member_is_documented),
         WITH_SPOOL(test_record_of_a_newer_release_is_not_damaged),
         WITH_SPOOL(test_huge_and_special_files_are_refused),

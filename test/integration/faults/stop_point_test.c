@@ -6,9 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "../../lib/backend_call.h"
 #include "../../lib/thread.h"
 #include "fault_env.h"
 
@@ -19,6 +22,15 @@ static int setup_stop_points(void **state)
     int result = fault_env_setup(state);
     if (result == 0)
         ((struct fault_env *)*state)->env->runtime_program = "stop-points/mission-control-runtime";
+    return result;
+}
+
+/* Agents are listed, and so woken. */
+static int setup_wake_ups(void **state)
+{
+    int result = setup_stop_points(state);
+    if (result == 0)
+        board_clear_faults(((struct fault_env *)*state)->env);
     return result;
 }
 
@@ -183,10 +195,96 @@ static void test_kill_after_the_document_makes_no_second_one(void **state)
     test_env_stop_runtime(env);
 }
 
+/* What a kill during a wake-up with a call leads to. */
+struct wake_cost {
+    const char *point;
+    long changes;      /* calls of the backend by the tool, over both processes */
+    const char *shown; /* in the second request: the result of the call, or what it had changed */
+    long posts;        /* calls that post, over both processes */
+};
+
+/*
+ * The agent is woken every 0.3 s or so, calls a tool once, and says once what came of it. The next
+ * process goes on with its wake-up.
+ */
+static void expect_wake_cost(struct fault_env *faults, const struct wake_cost *cost)
+{
+    struct test_env *env = faults->env;
+    char stop_at[64];
+    snprintf(stop_at, sizeof stop_at, "MISSION_CONTROL_STOP_AT=%s:1", cost->point);
+    test_env_list_agents(env, true);
+    backend_set_up(env, "seed",
+        "{'agents':[{'slug':'jarvis','heartbeatInterval':0.005}],"
+        "'tasks':[{'title':'work','status':'in_progress','assign':['jarvis']}]}");
+    thread_mark_all(env);
+    board_gateway_fault(env, json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "action", "reply", "times", 1,
+                                 "calls", "name", "task_update", "arguments", "{\"priority\":1}"));
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:s}", "action", "reply", "times", 1, "text", "It is urgent."));
+    fault_env_launch(faults, STRINGS(stop_at));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
+    assert_int_equal(history_add_spool(&faults->history, faults->state_dir), 1);
+    fault_env_start(faults, NULL);
+    test_env_wait_calls(env, "updateAgentHeartbeat", 2);
+    assert_int_equal(test_env_stat(env, "backend", "updateTaskFromAgent"), cost->changes);
+    assert_int_equal(test_env_stat(env, "backend", "createMessageFromAgent"), cost->posts);
+    assert_int_equal(thread_count_replies(env), 1);
+    json_t *second = thread_run(env, 1);
+    char *written = json_dumps(second, JSON_COMPACT);
+    if (strstr(written, cost->shown) == NULL)
+        fail_msg("\"%s\" is not in %s", cost->shown, written);
+    free(written);
+    json_decref(second);
+    test_env_stop_runtime(env);
+    assert_int_equal(history_add_spool(&faults->history, faults->state_dir), 0);
+}
+
+static void test_kill_of_a_wake_up_before_its_call(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"before_call", 0, "interrupted: look before", 1});
+}
+
+static void test_kill_of_a_wake_up_after_its_call(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"after_call", 1, "interrupted: look before", 1});
+}
+
+static void test_kill_of_a_wake_up_after_its_result(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"after_result", 1, "\"results\":[", 1});
+}
+
+static void test_kill_of_a_wake_up_before_its_results(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"before_results", 1, "do not repeat", 1});
+}
+
+static void test_kill_of_a_wake_up_with_its_reply(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"after_wake_spool", 1, "\"results\":[", 1});
+}
+
+static void test_kill_of_a_wake_up_after_its_message(void **state)
+{
+    expect_wake_cost(*state, &(struct wake_cost){"after_wake_message", 1, "\"results\":[", 1});
+}
+
+/* The words of the second run were received, and may be lost with it; the change is not repeated.
+ */
+static void test_kill_of_a_wake_up_after_its_results(void **state)
+{
+    struct fault_env *faults = *state;
+    board_gateway_fault(faults->env, json_pack("{s:{s:i}, s:s, s:i, s:s}", "match", "round", 2,
+                                         "action", "reply", "times", 1, "text", "Lost."));
+    expect_wake_cost(*state, &(struct wake_cost){"after_results", 1, "\"results\":[", 1});
+    thread_run_must_show(faults->env, 2, "do not repeat what has been done");
+}
+
 int main(void)
 {
 #define V1_WITH_STOP_POINTS(test) \
     TEST_ON((test), #test, setup_stop_points, fault_env_teardown, "v1")
+#define V1_WAKE_UP(test) TEST_ON((test), #test, setup_wake_ups, fault_env_teardown, "v1")
 #define TEST_WITH_STOP_POINTS(test) \
     TEST_ON_BOTH_WITH(test, #test, setup_stop_points, fault_env_teardown)
     const struct CMUnitTest tests[] = {
@@ -204,6 +302,13 @@ int main(void)
         V1_WITH_STOP_POINTS(test_kill_before_the_results_costs_a_run),
         V1_WITH_STOP_POINTS(test_kill_after_the_results_costs_a_run),
         V1_WITH_STOP_POINTS(test_kill_after_the_document_makes_no_second_one),
+        V1_WAKE_UP(test_kill_of_a_wake_up_before_its_call),
+        V1_WAKE_UP(test_kill_of_a_wake_up_after_its_call),
+        V1_WAKE_UP(test_kill_of_a_wake_up_after_its_result),
+        V1_WAKE_UP(test_kill_of_a_wake_up_before_its_results),
+        V1_WAKE_UP(test_kill_of_a_wake_up_after_its_results),
+        V1_WAKE_UP(test_kill_of_a_wake_up_with_its_reply),
+        V1_WAKE_UP(test_kill_of_a_wake_up_after_its_message),
     };
     return cmocka_run_group_tests_name("stop_point", tests, NULL, NULL);
 }
