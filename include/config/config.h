@@ -18,6 +18,8 @@ enum problem_severity {
     PROBLEM_WARNING,
 };
 
+struct values;
+
 /* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
     struct {
@@ -25,7 +27,8 @@ struct problems {
         char *text; /* one line without its end, without secrets */
     } * items;
     size_t count;
-    bool failed; /* out of memory for a problem; counts as an error */
+    bool failed;                 /* out of memory for a problem; counts as an error */
+    const struct values *values; /* while they are checked: tell where a setting is from; or NULL */
 };
 
 /*
