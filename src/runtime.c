@@ -216,6 +216,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
         .breaker = runtime->breaker,
         .queue = runtime->queue,
         .stats = &runtime->stats,
+        .supervisor = runtime->supervisor,
         .prober = gateway_prober_loop(runtime->prober),
         .heartbeat = heartbeat_loop(runtime->heartbeat),
     };

@@ -20,8 +20,9 @@ struct breaker_control {
     struct breaker *breaker;
     struct send_queue *queue;
     struct stats *stats;
-    struct loop *prober;    /* poked when a probe may be due */
-    struct loop *heartbeat; /* poked when the breaker has opened; NULL: none */
+    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
+    struct loop *prober;                   /* poked when a probe may be due */
+    struct loop *heartbeat;                /* poked when the breaker has opened; NULL: none */
 };
 
 /* Sets the queue's policy as the breaker is now. Any thread; does not block. */
