@@ -269,6 +269,9 @@ static int run_action(const struct arguments *arguments, const struct config *co
         return command_doctor(config, arguments->json);
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
+    case ARGUMENTS_HOLD:
+    case ARGUMENTS_RELEASE:
+        return command_hold(config, arguments->action == ARGUMENTS_HOLD);
     default:
         return run_runtime(config, arguments->env_file);
     }

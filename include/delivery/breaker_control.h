@@ -29,10 +29,14 @@ struct breaker_control {
 void breaker_control_publish(const struct breaker_control *control);
 
 /*
- * Holds all sends and wake-ups, whatever the breaker says, until called with false. Logs it. One
- * thread; blocks only as the log does.
+ * Holds all sends and wake-ups, whatever the breaker says, until called with false. Logs it, with
+ * by, how it was asked for. Returns whether that changed anything. Any thread; blocks only as the
+ * log does.
  */
-void breaker_control_hold(const struct breaker_control *control, bool held);
+bool breaker_control_hold(const struct breaker_control *control, bool held, const char *by);
+
+/* Holds them if they are not held, else releases them: SIGUSR2. As above. */
+void breaker_control_toggle_hold(const struct breaker_control *control);
 
 /*
  * To be called when breaker_record_send, breaker_record_probe or breaker_suspect has changed the

@@ -296,6 +296,13 @@ static enum entry_stage restored_stage(const struct spool_record *record)
     return tool_rounds_are_under_way(record->rounds) ? STAGE_ACTING : STAGE_KNOWN;
 }
 
+/* Given up before, so an operator has put it back: it has all its time again. */
+static void grant_time_again(struct spool_record *record, int64_t give_up_after_ms)
+{
+    if (record->error_ms >= give_up_after_ms)
+        record->error_ms = 0;
+}
+
 static void restore_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
@@ -315,9 +322,7 @@ static void restore_record(void *context, struct spool_record *record, const str
         return;
     }
     bool replied = record->reply != NULL;
-    /* Given up before, so an operator has put it back: it has all its time again. */
-    if (record->error_ms >= restored->give_up_after_ms)
-        record->error_ms = 0;
+    grant_time_again(record, restored->give_up_after_ms);
     if (!send_queue_restore(restored->queue, record, restored_stage(record)))
         restored->incomplete = true;
     restored->replies += replied ? 1 : 0;
@@ -388,4 +393,19 @@ int journal_restore(const struct journal *journal, struct send_queue *queue,
     atomic_store(&journal->stats->newer_records, (long long)restored.newer);
     log_restored(&restored);
     return 0;
+}
+
+int journal_retry(const struct journal *journal, struct send_queue *queue, int64_t give_up_after_ms,
+    const char *id, struct error *error)
+{
+    struct spool_record record;
+    int result = spool_load(journal->spool, id, &record, error);
+    if (result != 0)
+        return result;
+    grant_time_again(&record, give_up_after_ms);
+    if (!send_queue_restore_settled(queue, &record))
+        result = error_set(
+            error, ERROR_CLOSED, "the runtime is shutting down, or out of memory; try again later");
+    spool_record_fini(&record);
+    return result;
 }

@@ -328,7 +328,8 @@ static json_t *state_reasons(
     json_t *reasons = json_array();
     if (held_by_operator)
         json_array_append_new(
-            reasons, json_body_words("Sends are paused by an operator; SIGUSR2 resumes them"));
+            reasons, json_body_words("Sends are paused by an operator; mission-control-runtime "
+                                     "release, or SIGUSR2, resumes them"));
     if (other_runtime)
         json_array_append_new(
             reasons, json_body_words("Another runtime seems to work on the same account, so agents "
