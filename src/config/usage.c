@@ -184,14 +184,16 @@ void usage_append(struct text *text)
         "\n"
         "  --env-file FILE  read variables that the environment does not set from FILE\n"
         "  --check-config   check the settings, print them (secrets as ***), and exit\n"
-        "  --version, -v    print the version and exit, as does the command version\n"
-        "  --help, -h       print this help and exit, as does the command help\n"
+        "  --version        print the version and exit; -v for short\n"
+        "  --help           print this help and exit; -h for short\n"
         "\n"
         "  healthcheck      query /health of the runtime with these settings; exit 0 or 1\n"
         "  doctor           check settings, network, gateway and backend without running an agent\n"
         "  spool            list, show, retry or drop replies that could not be written back\n"
         "  hold             have the running runtime ask no agent until release; idempotent\n"
         "  release          have it ask agents again after hold, or after SIGUSR2; idempotent\n"
+        "  version          as --version\n"
+        "  help             as --help\n"
         "  --json           doctor and spool: print JSON\n");
     for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
         text_printf(text, "\n%s:\n", option_section_title(section));
