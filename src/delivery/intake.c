@@ -93,6 +93,7 @@ static bool add_row_locked(
 static struct entry *new_restored_locked(
     struct send_queue *queue, const struct spool_record *record)
 {
+    mutex_assert_held(&queue->lock);
     return queue_new_entry_locked(
         queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
 }
