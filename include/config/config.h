@@ -95,6 +95,7 @@ enum option_id {
     OPTION_TASK_STATUS_BASE_URL,
     OPTION_HEALTH_ALLOWED_HOSTS,
     OPTION_AGENT_API_TAGS,
+    OPTION_BOARD_URL,
     OPTION_STATE_DIR,
     OPTION_SHUTDOWN_GRACE_MS,
     OPTION_LOG_LEVEL,
@@ -153,6 +154,7 @@ struct config {
     char *task_status_base_url; /* NULL: the HTTP server's own address */
     char *health_allowed_hosts; /* names, separated by commas or blanks; NULL: none */
     unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
+    char *board_url;            /* what the status page links to; NULL: nothing */
     int64_t delivery_interval_ms;
     int64_t health_check_interval_ms;
     int64_t agent_sync_interval_ms;

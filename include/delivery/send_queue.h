@@ -230,6 +230,12 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 /* Copies the figures as they are together at one moment. */
 void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view);
 
+/*
+ * How many notifications of that agent workers have, and how many others of it have not ended.
+ */
+void send_queue_agent_load(
+    struct send_queue *queue, const char *agent_id, size_t *running, size_t *waiting);
+
 /* Copies what the worker that took an entry with this activity is doing, or since when nothing. */
 void send_queue_read_activity(
     struct send_queue *queue, const struct activity *activity, struct activity *copy);

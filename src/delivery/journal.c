@@ -24,6 +24,7 @@
  */
 #include "delivery/journal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -185,19 +186,45 @@ static bool is_dead_letter(const struct entry *entry)
            (has_reply || entry->work.closing != CLOSING_ACKNOWLEDGED);
 }
 
+/* A record without a reason would leave an operator to guess. */
+static void ensure_reason(struct entry *entry)
+{
+    char *failure = entry->work.failure;
+    if (failure[0] != '\0')
+        return;
+    text_copy(failure, sizeof entry->work.failure, end_reason_words[entry->work.reason]);
+    for (; *failure != '\0'; failure++)
+        *failure = *failure == '_' ? ' ' : *failure;
+}
+
+static void report_dead_letter(const struct journal *journal, const struct entry *entry)
+{
+    char text[STATS_TEXT_BYTES];
+    log_event(LOG_LEVEL_ERROR, component,
+        LOG_FIELDS(LOG_TEXT("notification", entry->item.id),
+            LOG_TEXT("agent", entry->work.agent_slug), LOG_TEXT("reason", entry->work.failure)),
+        "could not report the end of %s to the board; moved to dead/", entry->item.id);
+    snprintf(text, sizeof text, "%s, of %s: %s", entry->item.id,
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id,
+        entry->work.failure);
+    stats_dead_letter(journal->stats, text);
+}
+
 static bool bury_record(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    if (entry->work.record != RECORD_REPLY &&
-        save_record(journal, entry, entry->work.reply != NULL) != 0)
+    bool has_reason = entry->work.failure[0] != '\0';
+    ensure_reason(entry);
+    bool must_save =
+        entry->work.record != RECORD_REPLY || (!has_reason && entry->work.reply != NULL);
+    if (must_save && save_record(journal, entry, entry->work.reply != NULL) != 0)
         return false;
     int result = spool_bury(journal->spool, entry->item.id, &error);
     record_outcome(journal, entry, result, &error);
     if (result != 0)
         return false;
     journal_trim_dead(journal);
-    log_error(
-        component, "could not report the end of %s to the board; moved to dead/", entry->item.id);
+    report_dead_letter(journal, entry);
     return true;
 }
 
@@ -258,6 +285,8 @@ struct restored {
     size_t runs;
     size_t damaged;
     size_t dead;
+    int64_t last_dead_ms; /* createdAt of the newest of these */
+    char last_dead[STATS_TEXT_BYTES];
     size_t newer;            /* records of a newer release, in either directory */
     char newer_id[ID_BYTES]; /* one of them */
     bool incomplete;         /* the queue lacks some of it for want of memory */
@@ -343,6 +372,12 @@ static void restore_dead_record(void *context, struct spool_record *record, cons
         return;
     }
     bool damaged = why != NULL && why->code != ERROR_SYSTEM;
+    if (why == NULL && record->created_at_ms >= restored->last_dead_ms) {
+        restored->last_dead_ms = record->created_at_ms;
+        snprintf(restored->last_dead, sizeof restored->last_dead, "%s, of %s: %s", record->id,
+            record->agent_slug,
+            record->failure[0] != '\0' ? record->failure : "no reason recorded");
+    }
     if (why != NULL && !damaged)
         log_error(component, "dead/: %s", why->text);
     if (!damaged)
@@ -392,6 +427,8 @@ int journal_restore(const struct journal *journal, struct send_queue *queue,
         return result;
     atomic_store(&journal->stats->newer_records, (long long)restored.newer);
     log_restored(&restored);
+    if (restored.last_dead[0] != '\0')
+        stats_dead_letter(journal->stats, restored.last_dead);
     return 0;
 }
 

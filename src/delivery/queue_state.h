@@ -18,6 +18,7 @@ struct lane_agent {
     struct id_item item; /* its id */
     size_t lanes;
     size_t deliveries; /* its notifications that have not ended */
+    size_t running;    /* of these, those that workers have */
     size_t wakes;      /* its wake-ups in the queue: 0 or 1 */
     bool unknown;      /* the gateway lacked the agent when it was last asked */
 };

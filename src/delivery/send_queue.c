@@ -247,6 +247,7 @@ static struct entry *take_work_locked(
     if (resume_ms < queue->resume_ms)
         queue->resume_ms = resume_ms;
     entry->queue.lane->busy = true;
+    entry->queue.lane->agent->running += entry->kind == ENTRY_DELIVERY ? 1 : 0;
     queue_remove_ready_locked(queue, entry);
     entry->queue.place = PLACE_WORKER;
     entry->queue.waited_us = clock_monotonic_us() - entry->queue.ready_us;
@@ -512,6 +513,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     queue->asking -= is_asking(entry);
     entry->queue.place = PLACE_NONE;
     queue->running--;
+    lane->agent->running -= entry->kind == ENTRY_DELIVERY ? 1 : 0;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     if (entry->queue.activity != NULL)
         *entry->queue.activity = (struct activity){.since_ms = clock_monotonic_ms()};
