@@ -265,12 +265,17 @@ static json_t *json_first_slugs(json_t *list)
     return names;
 }
 
-/* The earlier of two times of the wall clock, of which 0 is none. */
-static int64_t earlier_ms(int64_t one_ms, int64_t other_ms)
+/* Since when nothing has gone well with the agent: a delivery makes up for failed wake-ups. */
+static int64_t failing_since_ms(
+    const struct agent_view *view, const struct stats_agent_view *attempts)
 {
-    if (one_ms == 0 || other_ms == 0)
-        return one_ms != 0 ? one_ms : other_ms;
-    return one_ms < other_ms ? one_ms : other_ms;
+    int64_t deliveries_ms = attempts->failing_since_ms;
+    int64_t wakes_ms = view->wakes_failing_from_ms;
+    if (wakes_ms <= attempts->delivered_at_ms)
+        wakes_ms = 0;
+    if (deliveries_ms == 0 || wakes_ms == 0)
+        return deliveries_ms != 0 ? deliveries_ms : wakes_ms;
+    return deliveries_ms < wakes_ms ? deliveries_ms : wakes_ms;
 }
 
 static json_t *json_agent(const struct routes_sources *sources, const struct agent_view *view)
@@ -285,8 +290,7 @@ static json_t *json_agent(const struct routes_sources *sources, const struct age
         "lastWakeMs", json_ago(view->woken_at_ms), "nextWakeMs",
         view->due_ms != 0 ? json_until(view->due_ms) : json_null(), "lastReplyMs",
         json_ago(attempts.delivered_at_ms), "inFlight", (json_int_t)running, "waiting",
-        (json_int_t)waiting, "failingMs",
-        json_ago(earlier_ms(attempts.failing_since_ms, view->wakes_failing_from_ms)),
+        (json_int_t)waiting, "failingMs", json_ago(failing_since_ms(view, &attempts)),
         "knownToGateway", gateway_roster_has(sources->roster, slug));
 }
 
