@@ -379,10 +379,9 @@ static int create_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
-/* Operators can do without it, by stopping the runtime first; so its lack stops nothing. */
-static void create_control_socket(struct runtime *runtime)
+/* Operators can do without it, by stopping the runtime first; so its lack alone stops nothing. */
+static int create_control_socket(struct runtime *runtime, struct error *error)
 {
-    struct error error;
     runtime->control_parts = (struct control_parts){
         .letters = {.spool = runtime->spool,
             .queue = runtime->queue,
@@ -390,12 +389,16 @@ static void create_control_socket(struct runtime *runtime)
             .give_up_after_ms = runtime->config->delivery_give_up_after_ms},
         .breaker = &runtime->control,
     };
-    if (control_socket_open(&runtime->control_socket, runtime->config->state_dir, control_handle,
-            &runtime->control_parts, &error) != 0)
+    int result = control_socket_open(&runtime->control_socket, runtime->config->state_dir,
+        control_handle, &runtime->control_parts, error);
+    if (result == ERROR_NO_MEMORY)
+        return result;
+    if (result != 0)
         log_warn(component,
             "%s; so the commands hold and release do not work, and spool retry and drop only while "
             "the runtime is stopped",
-            error.text);
+            error->text);
+    return 0;
 }
 
 static int create_agent_api(struct runtime *runtime, struct error *error)
@@ -509,7 +512,7 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
     if (result == 0)
         result = create_agent_api(created, error);
     if (result == 0)
-        create_control_socket(created);
+        result = create_control_socket(created, error);
     if (result == 0)
         result = start_threads(created, error);
     if (result != 0) {
