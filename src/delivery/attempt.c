@@ -267,11 +267,14 @@ static enum entry_stage backend_function_failed(
 static void record_refused_reply(
     struct attempt *attempt, enum convex_outcome outcome, const struct error *error)
 {
+    static const char thrown[] = "Uncaught Error: "; /* what follows is the function's own */
     struct entry *entry = attempt->entry;
     char stable[ERROR_TEXT_BYTES];
     char failure[sizeof entry->work.failure];
     error_copy_stable(stable, sizeof stable, error->text);
-    text_quote(failure, sizeof failure, stable, strlen(stable));
+    const char *own = strstr(stable, thrown);
+    own = own != NULL ? own + strlen(thrown) : stable;
+    text_quote(failure, sizeof failure, own, strlen(own));
     if (outcome == CONVEX_UNAVAILABLE)
         text_copy(failure, sizeof failure, "the backend is unavailable");
     if (strcmp(entry->work.failure, failure) == 0)

@@ -562,6 +562,30 @@ static void test_running_runtime_keeps_a_dropped_letter_settled(void **state)
     assert_int_equal(test_env_stat(env, NULL, "delivered"), 0);
 }
 
+/* Why: in the list, whether the runtime still tries or has given up, in its log and on its page. */
+static void test_reason_of_a_reply_that_is_refused_is_shown(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "createMessageFromAgent",
+                                 "behaviour", "function_error", "message", "the thread is locked"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=1500",
+                                    "DELIVERY_BACKOFF_BASE_MS=300", "DELIVERY_BACKOFF_MAX_MS=300"));
+    test_env_wait_log(env, "Failed to deliver");
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("spool  js", "the thread is locked"));
+    test_env_wait_log(env, "moved to dead/");
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js", "the thread is locked"));
+    assert_true(process_has_output(&env->runtime, "the thread is locked"));
+    assert_true(test_env_health_has(env, "/status", "\"part\":\"dead letter\""));
+    test_env_stop_runtime(env);
+    process_fini(&env->runtime);
+    test_env_start_runtime(env, NULL);
+    assert_true(test_env_health_has(env, "/status", "\"part\":\"dead letter\""));
+    test_env_wait_words(env, "/status", "\"state\":\"attention\"", true);
+    test_env_stop_runtime(env);
+}
+
 /* Its letter is of an earlier end; the notification itself is with a worker. */
 static void test_notification_in_hand_is_not_retried(void **state)
 {
@@ -656,6 +680,7 @@ int main(void)
         TEST_ON_BOTH(test_running_runtime_posts_a_retried_reply_once),
         TEST_ON_BOTH(test_running_runtime_asks_again_for_a_retried_letter_without_reply),
         TEST_IN_ENV(test_running_runtime_keeps_a_dropped_letter_settled),
+        TEST_ON_BOTH(test_reason_of_a_reply_that_is_refused_is_shown),
         TEST_IN_ENV(test_notification_in_hand_is_not_retried),
         TEST_ON_BOTH(test_kill_amid_a_retry_loses_and_repeats_nothing),
         TEST_IN_ENV(test_root_works_as_the_owner_of_the_directory),
