@@ -79,7 +79,7 @@ $(error $(shell id -un) cannot write $(FOREIGN): another user, probably root, ha
 endif
 endif
 
-.PHONY: all help install uninstall dist check check-unit check-integration torture asan tsan ubsan \
+.PHONY: all help install uninstall dist deb check check-unit check-integration torture asan tsan ubsan \
 	lint format format-check coverage fuzz model bench measure run dev clean tests docker-up \
 	docker-up-openclaw docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
 .DEFAULT_GOAL := all
@@ -322,6 +322,9 @@ dist: ## build the archive of a release
 		-c usr | gzip -n >$(DIST)/$(ARCHIVE)
 	rm -rf $(DIST)/root
 	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS
+
+deb: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION) ## build a Debian package
+	@SOURCE_DATE_EPOCH=$(DIST_TIME) BUILD=$(BUILD) scripts/build-deb.sh
 
 clean: ## remove what was built
 	rm -rf build

@@ -89,7 +89,7 @@ start_runtime() {
     local chosen
     choose_port "$DEFAULT_HEALTH_PORT" "the health server"
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
-    export STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
+    export BOARD_URL=$CONVEX_URL STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
     launch "$tmp_dir/runtime.log" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
     health_port=$(wait_for_line "$runtime_pid" "$tmp_dir/runtime.log" \
@@ -210,9 +210,13 @@ check_assignment() {
 
 keep_running() {
     say
+    # No addresses: they are gone a moment later.
+    if [[ -n $once ]]; then
+        say "All replies have arrived. Without --once the board stays, to write to the agents yourself."
+        return
+    fi
     say "Board (write to an agent): http://127.0.0.1:$port/"
     say "Runtime status page:       http://127.0.0.1:$health_port/"
-    if [[ -n $once ]]; then return; fi
     say "Runtime log:               $tmp_dir/runtime.log"
     say
     say "Press Ctrl-C to stop."
