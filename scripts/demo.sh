@@ -83,13 +83,14 @@ start_sandbox() {
     url=$(wait_for_line "$sandbox_pid" "$tmp_dir/sandbox.log" "listening on " "$START_TIMEOUT_S") ||
         fail "the sandbox did not start"
     port=${url##*:}
+    export BOARD_URL=$url
 }
 
 start_runtime() {
     local chosen
     choose_port "$DEFAULT_HEALTH_PORT" "the health server"
     export CONVEX_URL=http://127.0.0.1:$port OPENCLAW_GATEWAY_URL=http://127.0.0.1:$port
-    export BOARD_URL=$CONVEX_URL STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
+    export STATE_DIR=$tmp_dir/state HEALTH_PORT=$chosen DELIVERY_INTERVAL=1000
     launch "$tmp_dir/runtime.log" "$BUILD/mission-control-runtime" &
     runtime_pid=$!
     health_port=$(wait_for_line "$runtime_pid" "$tmp_dir/runtime.log" \

@@ -33,7 +33,7 @@ names_its_dependencies() {
     depends=$(dpkg-deb -f "$work/package.deb" Depends)
     say "$depends"
     for library in libc6 libcurl libjansson libmicrohttpd libssl; do
-        [[ $depends =~ (^|, )$library[a-z0-9.-]*\ \(\>=\ [0-9] ]] || { say "$library is missing" && return 1; }
+        [[ $depends =~ (^|, )${library}[a-z0-9.-]*\ \(\>=\ [0-9] ]] || { say "$library is missing" && return 1; }
     done
     expect_equal "$(<VERSION)" "$(dpkg-deb -f "$work/package.deb" Version)"
 }
@@ -79,6 +79,7 @@ why_no_chroot() {
 make_system() {
     local codename mirror
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $codename" | head -n 1)
     timeout "$BOOTSTRAP_TIMEOUT_S" debootstrap --variant=minbase "$codename" "$work/system" \
         "$mirror" >"$work/debootstrap.log" 2>&1
