@@ -151,9 +151,9 @@ struct config {
     char *runtime_version;
     char *health_host;
     unsigned health_port;       /* 0: any free port */
+    unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
     char *task_status_base_url; /* NULL: the HTTP server's own address */
     char *health_allowed_hosts; /* names, separated by commas or blanks; NULL: none */
-    unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
     char *board_url;            /* what the status page links to; NULL: nothing */
     int64_t delivery_interval_ms;
     int64_t health_check_interval_ms;

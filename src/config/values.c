@@ -190,8 +190,9 @@ static void warn_of_hidden_value(const struct values *values, const struct optio
     char quoted_path[256];
     const char *text = environment_find(values->environment, name);
     const struct env_entry *entry = env_file_find(&values->env_file, name);
-    if (text == NULL || value_normalize(option, text).length_bytes > 0 || entry == NULL ||
-        entry->value == NULL || value_normalize(option, entry->value).length_bytes == 0)
+    if (values->env_file_path == NULL || text == NULL ||
+        value_normalize(option, text).length_bytes > 0 || entry == NULL || entry->value == NULL ||
+        value_normalize(option, entry->value).length_bytes == 0)
         return;
     text_quote(
         quoted_path, sizeof quoted_path, values->env_file_path, strlen(values->env_file_path));

@@ -26,6 +26,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -193,8 +194,8 @@ static void ensure_reason(struct entry *entry)
     if (failure[0] != '\0')
         return;
     text_copy(failure, sizeof entry->work.failure, end_reason_words[entry->work.reason]);
-    for (; *failure != '\0'; failure++)
-        *failure = *failure == '_' ? ' ' : *failure;
+    for (; (failure = strchr(failure, '_')) != NULL; failure++)
+        *failure = ' ';
 }
 
 static void report_dead_letter(const struct journal *journal, const struct entry *entry)

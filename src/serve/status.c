@@ -342,6 +342,9 @@ static json_t *json_history(const struct trend *trend)
         "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
+/* Before it is a trouble (HEALTH_MAX_AGE_MS), and after what a restart of the gateway explains. */
+enum { FAILING_WARNING_MS = 60 * 1000 };
+
 /* Something that does not hold up deliveries now, but that an operator should look at. */
 static void add_warning(json_t *warnings, const char *sentence)
 {
@@ -352,13 +355,17 @@ static void add_warning(json_t *warnings, const char *sentence)
  * Without numbers, as a screen reader would announce each change; the page has those elsewhere.
  * NULL without memory.
  */
-static json_t *state_warnings(const struct routes_sources *sources)
+static json_t *state_warnings(
+    const struct routes_sources *sources, const struct runtime_health *health)
 {
     json_t *warnings = json_array();
     json_t *missing = gateway_roster_missing(sources->roster);
     json_t *unusable = json_body_unusable_slugs(sources);
     struct stats_error errors[STATS_SOURCES];
     stats_errors(sources->stats, errors);
+    if (health->oldest_failing_ms != 0 &&
+        health->now_ms - health->oldest_failing_ms > FAILING_WARNING_MS)
+        add_warning(warnings, "A notification is over a minute old, and its attempts fail");
     if (json_array_size(missing) > 0)
         add_warning(warnings, "The gateway does not know some of the agents");
     if (json_array_size(unusable) > 0)
@@ -438,7 +445,7 @@ void status_append(
     health_read(&health, sources);
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
-    json_t *warnings = state_warnings(sources);
+    json_t *warnings = state_warnings(sources, &health);
     bool has_warnings = other_runtime || json_array_size(warnings) > 0;
     char host[HOST_NAME_MAX + 1] = "";
     gethostname(host, sizeof host - 1);

@@ -218,17 +218,23 @@ function showWaiting(status) {
 
 /* What an operator asks first: which agent is it that does not answer, and since when? */
 function showAgents(status) {
-  const { list, scheduled } = status.agents;
+  const { list, scheduled, unusableSlugs } = status.agents;
   const caption = !scheduled ? "The board has listed none yet." : scheduled > list.length
-    ? "The first " + list.length + " of " + count(scheduled) + "." : count(scheduled) + ".";
-  const known = status.agents.unusableSlugs;
-  showTable("agents", caption, list.map((agent) => row([
-    agent.agent || "unnamed", ago(agent.lastWakeMs).replace("never", "not yet"),
-    agent.nextWakeMs === null ? "now" : "in " + roughly(agent.nextWakeMs),
-    ago(agent.lastReplyMs).replace("never", "none yet"), count(agent.inFlight), count(agent.waiting),
-    agent.failingMs === null ? "no" : "for " + roughly(agent.failingMs),
-    known.includes(agent.agent) ? "slug not usable" : agent.knownToGateway ? "yes" : "no",
-  ], 0, [4, 5], agent.failingMs !== null || !agent.knownToGateway ? "wrong" : "")));
+    ? "The first " + list.length + " of " + count(scheduled) + "." : plural(scheduled, "agent.", "agents.");
+  const since = (ms, never) => ms === null ? never : roughly(Math.max(ms, 1000)).replace(/\.\d/, "") + " ago";
+  showTable("agents", caption, list.map((agent) => {
+    const fails = agent.failingMs !== null;
+    const isKnown = agent.knownToGateway && !unusableSlugs.includes(agent.agent);
+    const made = row([
+      agent.agent || "unnamed", fails ? "for " + roughly(agent.failingMs) : "no", count(agent.inFlight),
+      count(agent.waiting), since(agent.lastReplyMs, "none yet"), since(agent.lastWakeMs, "not yet"),
+      agent.nextWakeMs === null ? "now" : "in " + roughly(agent.nextWakeMs),
+      isKnown ? "yes" : agent.knownToGateway ? "slug not usable" : "no",
+    ], 0, [2, 3]);
+    made.cells[1].classList.toggle("wrong", fails);
+    made.cells[7].classList.toggle("wrong", !isKnown);
+    return made;
+  }));
 }
 
 function showWorkers(status) {
