@@ -70,7 +70,16 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(UNIT_SOURCES))
 INTEGRATION_TESTS := $(patsubst test/integration/%.c,$(BUILD)/test/integration/%,\
 	$(INTEGRATION_SOURCES))
 
-.PHONY: all help install uninstall dist check check-unit check-integration torture asan tsan ubsan \
+# What root has built cannot be written by others, which would show as errors of the compiler.
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
+FOREIGN := $(shell test -e $(BUILD) && find $(BUILD) -type d ! -writable -print -quit)
+ifneq ($(FOREIGN),)
+$(error $(shell id -un) cannot write $(FOREIGN): another user, probably root, has built here. \
+	Give it to yourself, sudo chown -R $(shell id -un) $(BUILD), or build elsewhere, make BUILD=build-$(shell id -un))
+endif
+endif
+
+.PHONY: all help install uninstall dist deb check check-unit check-integration torture asan tsan ubsan \
 	lint format format-check coverage fuzz model bench measure run dev clean tests docker-up \
 	docker-up-openclaw docker-up-sandbox docker-down docker-logs docker-ps docker-upgrade
 .DEFAULT_GOAL := all
@@ -214,27 +223,38 @@ DAEMON ?= 1
 PROFILE ?=
 COMPOSE_SETTINGS := DOCKER="$(DOCKER)" COMPOSE_FILE="$(COMPOSE_FILE)"
 COMPOSE_ALL := $(COMPOSE_SETTINGS) $(DOCKER) compose --profile openclaw --profile sandbox
+# Said in one line, instead of what make says of a command that it cannot find.
+NEED_DOCKER = @command -v $(firstword $(DOCKER)) >/dev/null || { echo "$@ needs $(firstword $(DOCKER)), which is" \
+	"not installed: install Docker Engine with its Compose plugin (docs/docker-compose.md)," \
+	"or name another command, such as make $@ DOCKER=podman" >&2; exit 69; }
 
 docker-up: ## build the image and start the runtime
+	$(NEED_DOCKER)
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
 docker-up-openclaw: ## start the runtime with a gateway
+	$(NEED_DOCKER)
 	$(COMPOSE_SETTINGS) PROFILE=openclaw DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
 docker-up-sandbox: ## start the demo
+	$(NEED_DOCKER)
 	$(COMPOSE_SETTINGS) PROFILE=sandbox DAEMON=$(DAEMON) scripts/runtime-docker-up.sh
 
 # VOLUMES=1 also deletes replies that are not written back yet, and the agents' files.
 docker-down: ## stop the containers; VOLUMES=1 also removes their volumes
+	$(NEED_DOCKER)
 	$(COMPOSE_ALL) down --remove-orphans $(if $(filter 1,$(VOLUMES)),--volumes)
 
 docker-logs: ## follow the logs of the containers
+	$(NEED_DOCKER)
 	$(COMPOSE_ALL) logs -f
 
 docker-ps: ## list the containers
+	$(NEED_DOCKER)
 	$(COMPOSE_ALL) ps -a
 
 docker-upgrade: ## upgrade the containers, or roll back
+	$(NEED_DOCKER)
 	$(COMPOSE_SETTINGS) PROFILE=$(PROFILE) scripts/runtime-upgrade-local.sh
 
 # The manual page and the completion are generated from the table of options and --help.
@@ -302,6 +322,9 @@ dist: ## build the archive of a release
 		-c usr | gzip -n >$(DIST)/$(ARCHIVE)
 	rm -rf $(DIST)/root
 	cd $(DIST) && sha256sum $(ARCHIVE) >SHA256SUMS
+
+deb: $(BUILD)/mission-control-runtime $(MANUAL) $(COMPLETION) ## build a Debian package
+	@SOURCE_DATE_EPOCH=$(DIST_TIME) BUILD=$(BUILD) scripts/build-deb.sh
 
 clean: ## remove what was built
 	rm -rf build

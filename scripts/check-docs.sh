@@ -100,7 +100,8 @@ targets() {
 check_targets() {
     local target
     for target in $(targets); do
-        named "make $target" README.md || problem "README.md: does not name make $target"
+        named "make $target" README.md HACKING.md ||
+            problem "neither README.md nor HACKING.md names make $target"
     done
 }
 

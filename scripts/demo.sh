@@ -90,6 +90,7 @@ start_sandbox() {
     url=$(wait_for_line "$sandbox_pid" "$tmp_dir/sandbox.log" "listening on " "$START_TIMEOUT_S") ||
         fail "the sandbox did not start"
     port=${url##*:}
+    export BOARD_URL=$url
 }
 
 # Short intervals, so that messages are delivered and new agents are noticed at once.
@@ -236,9 +237,13 @@ check_assignment() {
 
 keep_running() {
     say
+    # No addresses: they are gone a moment later.
+    if [[ -n $once ]]; then
+        say "All replies have arrived. Without --once the board stays, to write to the agents yourself."
+        return
+    fi
     say "Board (write to an agent): http://127.0.0.1:$port/"
     say "Runtime status page:       http://127.0.0.1:$health_port/"
-    if [[ -n $once ]]; then return; fi
     say "Runtime log:               $tmp_dir/runtime.log"
     say
     say "Press Ctrl-C to stop."

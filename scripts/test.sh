@@ -84,7 +84,9 @@ step_demo() {
     local backend status=0
     for backend in v1 v0; do
         say "-- version ${backend#v} of the backend"
-        BUILD=$CI_BUILD scripts/demo.sh --once --backend "$backend" || status=1
+        BUILD=$CI_BUILD scripts/demo.sh --once --backend "$backend" | tee "$LOGS/demo-output" || status=1
+        # It has ended: an address would lead nowhere.
+        if grep -F 'http://127.0.0.1' "$LOGS/demo-output"; then status=1; fi
     done
     return "$status"
 }

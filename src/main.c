@@ -119,11 +119,26 @@ static void raise_descriptor_limit(const struct config *config)
             (unsigned long long)needed);
 }
 
+static void log_gateway(const struct config *config)
+{
+    if (config->gateway_url[0] == '\0')
+        log_warn(component, "Gateway: disabled, because OPENCLAW_GATEWAY_URL is set to nothing; no "
+                            "agent is asked, and notifications wait");
+    else
+        log_info(component, "Gateway: %s%s", config->gateway_url,
+            config->gateway_command != NULL ? ", run by this process (OPENCLAW_GATEWAY_COMMAND)"
+                                            : "");
+}
+
+/* What an operator compares with what was meant. The address is logged once it is bound. */
 static void log_startup(const struct config *config)
 {
     log_info(component, "=== Mission Control Runtime Service ===");
     log_info(component, "Account ID: %s", config->account_id);
     log_info(component, "Convex URL: %s", config->convex_url);
+    log_gateway(config);
+    log_info(component, "State directory: %s", config->state_dir);
+    log_info(component, "Workers: %u", config->delivery_workers);
     if (config->openclaw_version != NULL)
         log_info(component, "Runtime Service v%s OpenClaw v%s", config->runtime_version,
             config->openclaw_version);
@@ -254,6 +269,9 @@ static int run_action(const struct arguments *arguments, const struct config *co
         return command_doctor(config, arguments->json);
     case ARGUMENTS_SPOOL:
         return command_spool(config, arguments);
+    case ARGUMENTS_HOLD:
+    case ARGUMENTS_RELEASE:
+        return command_hold(config, arguments->action == ARGUMENTS_HOLD);
     default:
         return run_runtime(config, arguments->env_file);
     }

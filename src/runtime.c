@@ -34,9 +34,11 @@
 #include "agent_tools/capability.h"
 #include "agents/agents.h"
 #include "backend/convex.h"
+#include "base/control_socket.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/watch.h"
+#include "control.h"
 #include "delivery/breaker_control.h"
 #include "delivery/delivery.h"
 #include "delivery/journal.h"
@@ -99,8 +101,10 @@ struct runtime {
     struct agent_api *agent_api;
     char *agent_api_url; /* under which agents are told to reach it */
     struct routes *routes;
-    bool complete;             /* the startup has succeeded */
-    int64_t deadline_ms;       /* of the shutdown, for work in flight; monotonic */
+    struct control_parts control_parts;
+    struct control_socket *control_socket; /* NULL: it cannot be had */
+    bool complete;                         /* the startup has succeeded */
+    int64_t deadline_ms;                   /* of the shutdown, for work in flight; monotonic */
     atomic_bool abort_control; /* aborts requests of control threads, and reads before a send */
     atomic_bool abort_workers; /* aborts all other requests */
 };
@@ -221,6 +225,7 @@ static int create_prober(struct runtime *runtime, struct error *error)
         .breaker = runtime->breaker,
         .queue = runtime->queue,
         .stats = &runtime->stats,
+        .supervisor = runtime->supervisor,
         .prober = gateway_prober_loop(runtime->prober),
         .heartbeat = heartbeat_loop(runtime->heartbeat),
     };
@@ -383,6 +388,28 @@ static int create_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
+/* Operators can do without it, by stopping the runtime first; so its lack alone stops nothing. */
+static int create_control_socket(struct runtime *runtime, struct error *error)
+{
+    runtime->control_parts = (struct control_parts){
+        .letters = {.spool = runtime->spool,
+            .queue = runtime->queue,
+            .journal = &runtime->journal,
+            .give_up_after_ms = runtime->config->delivery_give_up_after_ms},
+        .breaker = &runtime->control,
+    };
+    int result = control_socket_open(&runtime->control_socket, runtime->config->state_dir,
+        control_handle, &runtime->control_parts, error);
+    if (result == ERROR_NO_MEMORY)
+        return result;
+    if (result != 0)
+        log_warn(component,
+            "%s; so the commands hold and release do not work, and spool retry and drop only while "
+            "the runtime is stopped",
+            error->text);
+    return 0;
+}
+
 static int create_agent_api(struct runtime *runtime, struct error *error)
 {
     int result = capability_create(&runtime->capability, runtime->config->state_dir, error);
@@ -466,6 +493,8 @@ static int start_threads(struct runtime *runtime, struct error *error)
         result = start_workers(runtime, error);
     for (size_t i = 0; result == 0 && i < runtime->watchdog.count; i++)
         result = loop_start(runtime->watchdog.loops[i], error);
+    if (result == 0 && runtime->control_socket != NULL)
+        result = control_socket_start(runtime->control_socket, error);
     return result;
 }
 
@@ -492,6 +521,8 @@ int runtime_start(struct runtime **runtime, const struct config *config, struct 
         result = create_workers(created, error);
     if (result == 0)
         result = create_agent_api(created, error);
+    if (result == 0)
+        result = create_control_socket(created, error);
     if (result == 0)
         result = start_threads(created, error);
     if (result != 0) {
@@ -566,6 +597,7 @@ static void stop_agent_api(struct runtime *runtime)
 
 static void stop_threads(struct runtime *runtime)
 {
+    control_socket_close(runtime->control_socket);
     stop_loops(runtime);
     if (runtime->workers != NULL)
         stop_workers(runtime);
@@ -652,7 +684,7 @@ void runtime_log_work(struct runtime *runtime)
 
 void runtime_toggle_hold(struct runtime *runtime)
 {
-    breaker_control_hold(&runtime->control, !atomic_load(&runtime->stats.held_by_operator));
+    breaker_control_toggle_hold(&runtime->control);
 }
 
 unsigned runtime_exchange_tokens(struct runtime *runtime, unsigned wanted, struct config *fresh)

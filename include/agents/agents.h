@@ -82,6 +82,21 @@ bool wake_schedule_find(struct wake_schedule *schedule, const char *id, struct a
 bool wake_schedule_find_slug(
     struct wake_schedule *schedule, const char *slug, size_t slug_bytes, struct agent *agent);
 
+/* An agent as people see it. Times are of the wall clock unless they say otherwise. */
+struct agent_view {
+    struct agent agent;
+    int64_t woken_at_ms;           /* when its last wake-up succeeded; 0: not yet */
+    int64_t wakes_failing_from_ms; /* the first that failed since then; 0: none */
+    int64_t due_ms;                /* of its next wake-up, monotonic; 0: it is being woken */
+};
+
+/*
+ * Copies at most max agents, in the order in which they came to the list, and returns how many;
+ * *total is how many there are.
+ */
+size_t wake_schedule_list(
+    struct wake_schedule *schedule, struct agent_view *views, size_t max, size_t *total);
+
 /* The number of agents whose last WAKE_FAILURES wake-ups or more have all failed. */
 enum { WAKE_FAILURES = 3 };
 size_t wake_schedule_count_failing(struct wake_schedule *schedule);

@@ -45,6 +45,12 @@ int error_set_errno(struct error *error, enum error_code code, int errno_value, 
  */
 enum error_code error_code_of_path(int errno_value);
 
+/*
+ * Copies the text of an error without the ids of requests in it ("[Request ID: 0123abcd] "), so
+ * that the same error has the same text each time. Truncates what does not fit. Pure.
+ */
+void error_copy_stable(char *destination, unsigned long destination_bytes, const char *text);
+
 /* Prefixes the text in *error with a formatted text and ": "; returns its code. */
 int error_wrap(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

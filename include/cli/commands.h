@@ -1,4 +1,4 @@
-/* The commands that run instead of the daemon: doctor, healthcheck and spool. */
+/* The commands that run instead of the daemon: doctor, healthcheck, spool, hold and release. */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 
@@ -32,13 +32,21 @@ void healthcheck_append_url(struct text *url, const char *host, unsigned port);
 
 /*
  * The command spool: "list", "show ID", "retry ID..." or "drop ID..." in the configured state
- * directory. Results go to standard output, refusals to standard error. list and show work beside a
- * running runtime; retry and drop hold the directory's lock. Returns the exit status: 0; 1 when
- * there is no spool or an id failed (the other ids are processed); 64 for wrong operands; 71 when
- * the disk fails or output cannot be written; 75 when a runtime holds the directory; 78 when it
+ * directory; the operands have been checked by arguments_parse. Results go to standard output,
+ * refusals to standard error. list and show work beside a running runtime; retry and drop hold the
+ * directory's lock, or ask the runtime that does. Returns the exit status: 0; 1 when
+ * there is no spool or an id failed (the other ids are processed); 71 when the disk fails or output
+ * cannot be written; 75 when a runtime holds the directory and cannot be asked; 78 when it
  * belongs to another account. Blocks on the disk.
  */
 int command_spool(const struct config *config, const struct arguments *arguments);
+
+/*
+ * The commands hold and release: the running runtime of the configured state directory pauses all
+ * sends, or resumes them; asking twice changes nothing. Returns the exit status: 0; 69 when no
+ * runtime runs there; otherwise as command_spool. Blocks up to SPOOL_ASK_MS.
+ */
+int command_hold(const struct config *config, bool held);
 
 /*
  * Writes bytes to standard output and flushes it. Returns EX_OK, or EX_OSERR after a message on

@@ -18,6 +18,8 @@ enum problem_severity {
     PROBLEM_WARNING,
 };
 
+struct values;
+
 /* Zero-initialize it and free it with problems_fini. Used by one thread at a time. */
 struct problems {
     struct {
@@ -25,7 +27,8 @@ struct problems {
         char *text; /* one line without its end, without secrets */
     } * items;
     size_t count;
-    bool failed; /* out of memory for a problem; counts as an error */
+    bool failed;                 /* out of memory for a problem; counts as an error */
+    const struct values *values; /* while they are checked: tell where a setting is from; or NULL */
 };
 
 /*
@@ -96,6 +99,7 @@ enum option_id {
     OPTION_TASK_STATUS_BASE_URL,
     OPTION_HEALTH_ALLOWED_HOSTS,
     OPTION_AGENT_API_TAGS,
+    OPTION_BOARD_URL,
     OPTION_STATE_DIR,
     OPTION_SHUTDOWN_GRACE_MS,
     OPTION_LOG_LEVEL,
@@ -153,9 +157,10 @@ struct config {
     char *runtime_version;
     char *health_host;
     unsigned health_port;       /* 0: any free port */
+    unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
     char *task_status_base_url; /* NULL: the HTTP server's own address */
     char *health_allowed_hosts; /* names, separated by commas or blanks; NULL: none */
-    unsigned agent_api_tags;    /* AGENT_API_TAGS: 1 if on, else 0 */
+    char *board_url;            /* what the status page links to; NULL: nothing */
     int64_t delivery_interval_ms;
     int64_t delivery_interval_active_ms; /* at most delivery_interval_ms */
     int64_t delivery_interval_idle_ms;   /* at least delivery_interval_ms */

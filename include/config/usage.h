@@ -17,6 +17,8 @@ struct arguments {
         ARGUMENTS_HEALTHCHECK,
         ARGUMENTS_DOCTOR,
         ARGUMENTS_SPOOL,
+        ARGUMENTS_HOLD,
+        ARGUMENTS_RELEASE,
         ARGUMENTS_CHECK_CONFIG,
         ARGUMENTS_VERSION,
         ARGUMENTS_HELP,
@@ -29,7 +31,8 @@ struct arguments {
 
 /*
  * Parses the arguments of main: options, and one command with its operands. Of --help, --version,
- * --check-config and the command, the first in this order takes effect. Returns 0, or ERROR_INVALID
+ * --check-config and the command, the first in this order takes effect. The operands of "spool" are
+ * one of its subcommands and as many ids as it takes. Returns 0, or ERROR_INVALID
  * with a line for the user, for exit status 64. Pure.
  */
 int arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error);

@@ -23,7 +23,8 @@ struct value {
 
 /* Zero-initialize it and free it with values_fini. Used by one thread at a time. */
 struct values {
-    char *const *environment; /* borrowed */
+    char *const *environment;  /* borrowed */
+    const char *env_file_path; /* borrowed; NULL: none */
     struct env_file env_file;
     struct value by_option[CONFIG_OPTIONS];
     char *exposed_file; /* see struct config */
@@ -71,9 +72,26 @@ int option_store(const struct option *option, const char *value, struct config *
 void option_show(
     const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES]);
 
-/* Adds the error "NAME value text" with the value as option_show has it. Returns ERROR_INVALID. */
+/*
+ * Adds the error "NAME value text (origin)", with the value as option_show has it and, if
+ * problems->values is set, where it came from. Returns ERROR_INVALID.
+ */
 int option_report(const struct option *option, const char *value, struct problems *problems,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Adds an error about the option in words of its own, and where its value came from. */
+void problems_add_setting(struct problems *problems, enum option_id id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * Reports what people put into a setting by mistake: quotes, the name again, several lines, a
+ * placeholder, the address of a page. Returns 0, also after a warning, or ERROR_INVALID (reported).
+ * Pure, apart from that.
+ */
+int mistakes_check(const struct option *option, const char *value, struct problems *problems);
+
+/* Reports a CA_FILE that cannot be read or holds no certificate. Reads it. */
+void mistakes_check_ca_file(const struct config *config, struct problems *problems);
 
 /* Appends the option's field as a user would write it: nothing for NULL, secrets in plain text. */
 void option_append_value(

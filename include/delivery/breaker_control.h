@@ -20,18 +20,23 @@ struct breaker_control {
     struct breaker *breaker;
     struct send_queue *queue;
     struct stats *stats;
-    struct loop *prober;    /* poked when a probe may be due */
-    struct loop *heartbeat; /* poked when the breaker has opened; NULL: none */
+    struct gateway_supervisor *supervisor; /* NULL: the gateway is not our child */
+    struct loop *prober;                   /* poked when a probe may be due */
+    struct loop *heartbeat;                /* poked when the breaker has opened; NULL: none */
 };
 
 /* Sets the queue's policy as the breaker is now. Any thread; does not block. */
 void breaker_control_publish(const struct breaker_control *control);
 
 /*
- * Holds all sends and wake-ups, whatever the breaker says, until called with false. Logs it. One
- * thread; blocks only as the log does.
+ * Holds all sends and wake-ups, whatever the breaker says, until called with false. Logs it, with
+ * by, how it was asked for. Returns whether that changed anything. Any thread; blocks only as the
+ * log does.
  */
-void breaker_control_hold(const struct breaker_control *control, bool held);
+bool breaker_control_hold(const struct breaker_control *control, bool held, const char *by);
+
+/* Holds them if they are not held, else releases them: SIGUSR2. As above. */
+void breaker_control_toggle_hold(const struct breaker_control *control);
 
 /*
  * To be called when breaker_record_send, breaker_record_probe or breaker_suspect has changed the

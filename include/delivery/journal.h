@@ -92,4 +92,12 @@ void journal_trim_dead(const struct journal *journal);
 int journal_restore(const struct journal *journal, struct send_queue *queue,
     int64_t give_up_after_ms, struct error *error);
 
+/*
+ * Puts the reply of id, whose record is back in the spool, into the queue of a running runtime to
+ * be posted; the id is reserved (send_queue_reserve_settled). Errors of spool_load; ERROR_CLOSED
+ * when the queue does not take it. Blocks for the disk.
+ */
+int journal_retry(const struct journal *journal, struct send_queue *queue, int64_t give_up_after_ms,
+    const char *id, struct error *error);
+
 #endif

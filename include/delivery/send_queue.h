@@ -129,6 +129,26 @@ int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_
  */
 bool send_queue_add_prior_runs(struct send_queue *queue, const char *id, unsigned runs);
 
+/* An operator's decision about a dead letter (delivery/dead_letter.h); one thread at a time. */
+
+/*
+ * Keeps pages from bringing id back until the reservation ends. False when the queue has it in hand
+ * as anything but settled, or is closed.
+ */
+bool send_queue_reserve_settled(struct send_queue *queue, const char *id);
+
+/* The reserved id, if it is known as settled, is unknown from now on. */
+void send_queue_forget_settled(struct send_queue *queue, const char *id);
+
+/*
+ * As send_queue_restore at the stage replied, in place of what is known of the reserved id as
+ * settled. False without memory, or when the queue is closed.
+ */
+bool send_queue_restore_settled(struct send_queue *queue, const struct spool_record *record);
+
+/* Ends the reservation and has the backend polled. */
+void send_queue_end_reservation(struct send_queue *queue);
+
 /*
  * Takes in a page. Unknown ids become entries while there is room. Known ones that the backend no
  * longer lists are dropped if their agent was never asked. Settled ones are forgotten when the
@@ -229,6 +249,12 @@ int64_t send_queue_next_page_ms(struct send_queue *queue);
 
 /* Copies the figures as they are together at one moment. */
 void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view);
+
+/*
+ * How many notifications of that agent workers have, and how many others of it have not ended.
+ */
+void send_queue_agent_load(
+    struct send_queue *queue, const char *agent_id, size_t *running, size_t *waiting);
 
 /* Copies what the worker that took an entry with this activity is doing, or since when nothing. */
 void send_queue_read_activity(

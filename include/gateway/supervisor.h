@@ -68,6 +68,13 @@ void supervisor_stop(struct gateway_supervisor *supervisor);
  */
 void supervisor_record_answer(struct gateway_supervisor *supervisor, int64_t asked_ms);
 
+/*
+ * Whether the gateway is expected to be absent: its first child is being started, or was not longer
+ * than SUPERVISOR_STARTING_MS ago, and has not answered yet. Any thread; takes the lock briefly.
+ */
+enum { SUPERVISOR_STARTING_MS = 60000 };
+bool supervisor_is_starting(struct gateway_supervisor *supervisor, int64_t now_ms);
+
 /* Copies the present status. Any thread; takes the lock briefly. */
 void supervisor_status(struct gateway_supervisor *supervisor, struct supervisor_status *status);
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/containers.h"
+#include "base/control_socket.h"
 #include "base/error.h"
 
 enum { SPOOL_FAILURE_BYTES = 64 };
@@ -99,6 +100,14 @@ int spool_drop_privileges(const struct spool *spool, struct error *error);
 struct state_dir;
 int spool_lock(
     const struct spool *spool, struct state_dir *dir, const char *state_dir, struct error *error);
+
+/*
+ * Asks the runtime that holds the state directory, which state_dir is the path of; see
+ * control_socket_ask. Blocks up to SPOOL_ASK_MS.
+ */
+enum { SPOOL_ASK_MS = 30000 };
+int spool_ask_runtime(const struct spool *spool, const char *state_dir, const char *request,
+    enum control_result *result, char answer[static CONTROL_ANSWER_BYTES], struct error *error);
 
 /*
  * Whether a file can be written to the spool now, by doing it. Makes directories again that were

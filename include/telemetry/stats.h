@@ -36,7 +36,7 @@ enum {
 };
 
 /* Agents of the last attempts to deliver: enough to tell one broken agent from an outage. */
-enum { STATS_AGENTS = 64 };
+enum { STATS_AGENTS = 128 };
 
 /* Attempts to deliver since the last one that succeeded, and what follows from them. */
 struct stats_attempts_view {
@@ -46,6 +46,12 @@ struct stats_attempts_view {
     size_t working_agents;  /* delivered to in the last five minutes and not failing since */
     int64_t last_failed_ms; /* monotonic; 0: none */
     bool none_succeeds;     /* stats_attempts_judge */
+};
+
+/* What is known of the attempts for one agent; wall clock. */
+struct stats_agent_view {
+    int64_t delivered_at_ms;  /* its last delivery; 0: none */
+    int64_t failing_since_ms; /* the first failed attempt since then; 0: none */
 };
 
 enum { STATS_VERSION_BYTES = 128 };
@@ -99,6 +105,7 @@ struct stats {
         char id[ID_BYTES];
         int64_t at_ms; /* of its last attempt (monotonic); 0: the place is free */
         bool failed;   /* that attempt */
+        struct stats_agent_view view;
     } agents[STATS_AGENTS];
     struct stats_attempts_view attempts; /* the agents' counts are computed when asked for */
     struct stats_upgrade upgrade;
@@ -118,6 +125,12 @@ void stats_send_ended(struct stats *stats, const char *text);
 /* Records a failed wake-up, or one that could not be reported. Any thread; takes the lock. */
 void stats_wake_failed(struct stats *stats, const char *text);
 
+/* Records a report to the backend that failed. Any thread; takes the lock. */
+void stats_report_failed(struct stats *stats, const char *text);
+
+/* Records that something has become a dead letter, or that there are some. As above. */
+void stats_dead_letter(struct stats *stats, const char *text);
+
 /* Records the end of a sync of the agents; text is NULL for success. Any thread; takes the lock. */
 void stats_sync_ended(struct stats *stats, const char *text);
 
@@ -130,6 +143,10 @@ void stats_profiles_ended(struct stats *stats, const char *text);
  */
 void stats_attempt_failed(struct stats *stats, const char *agent_id, int64_t now_ms);
 void stats_attempt_succeeded(struct stats *stats, const char *agent_id, int64_t now_ms);
+
+/* Copies what is known of that agent; all zero if nothing is. Any thread; briefly takes the lock.
+ */
+void stats_agent(struct stats *stats, const char *agent_id, struct stats_agent_view *view);
 
 /*
  * Judges whether deliveries succeed at all, given how many agents have work

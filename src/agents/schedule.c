@@ -37,7 +37,9 @@ struct row {
     struct heap_item due; /* in the heap unless the row is out */
     int64_t online_ms;    /* when it was last reported as online; 0: never */
     unsigned failures;    /* wake-ups since the last one that succeeded */
-    uint64_t list;        /* number of the last list that contained it */
+    int64_t woken_at_ms;  /* this and the next: see struct agent_view */
+    int64_t wakes_failing_from_ms;
+    uint64_t list; /* number of the last list that contained it */
     TAILQ_ENTRY(row) in_all;
 };
 
@@ -314,8 +316,12 @@ void wake_schedule_record_wake(struct wake_schedule *schedule, const char *id, b
 {
     mutex_lock(&schedule->lock);
     struct row *row = find_row_locked(schedule, id);
-    if (row != NULL)
+    if (row != NULL) {
         row->failures = woken ? 0 : row->failures + 1;
+        row->woken_at_ms = woken ? clock_wall_ms() : row->woken_at_ms;
+        if (woken || row->failures == 1)
+            row->wakes_failing_from_ms = woken ? 0 : clock_wall_ms();
+    }
     mutex_unlock(&schedule->lock);
 }
 
@@ -369,6 +375,27 @@ bool wake_schedule_find_slug(
     }
     mutex_unlock(&schedule->lock);
     return found == 1;
+}
+
+size_t wake_schedule_list(
+    struct wake_schedule *schedule, struct agent_view *views, size_t max, size_t *total)
+{
+    size_t count = 0;
+    const struct row *row;
+    mutex_lock(&schedule->lock);
+    TAILQ_FOREACH (row, &schedule->all, in_all) {
+        if (count == max)
+            break;
+        views[count++] = (struct agent_view){
+            .agent = row->agent,
+            .woken_at_ms = row->woken_at_ms,
+            .wakes_failing_from_ms = row->wakes_failing_from_ms,
+            .due_ms = is_row_out(row) ? 0 : row->due.due_ms,
+        };
+    }
+    *total = schedule->count;
+    mutex_unlock(&schedule->lock);
+    return count;
 }
 
 size_t wake_schedule_count_failing(struct wake_schedule *schedule)

@@ -62,6 +62,18 @@ enum error_code error_code_of_path(int errno_value)
     }
 }
 
+void error_copy_stable(char *destination, unsigned long destination_bytes, const char *text)
+{
+    static const char mark[] = "[Request ID: ";
+    const char *id = strstr(text, mark);
+    const char *end = id != NULL ? strchr(id, ']') : NULL;
+    if (end == NULL)
+        snprintf(destination, destination_bytes, "%s", text);
+    else
+        snprintf(destination, destination_bytes, "%.*s%s", (int)(id - text), text,
+            end + 1 + strspn(end + 1, " "));
+}
+
 int error_wrap(struct error *error, const char *format, ...)
 {
     /* A copy, since the new text is written over the old one. */

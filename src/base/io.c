@@ -54,7 +54,8 @@ static int file_read_descriptor(int descriptor, const char *quoted_path, size_t 
     if (S_ISDIR(status.st_mode))
         return error_set_errno(error, ERROR_INVALID, EISDIR, "cannot read %s", quoted_path);
     if (!S_ISREG(status.st_mode))
-        return error_set(error, ERROR_INVALID, "%s is not a regular file", quoted_path);
+        return error_set(error, ERROR_INVALID, "%s is %snot a regular file", quoted_path,
+            S_ISFIFO(status.st_mode) ? "a FIFO (a pipe, as of a shell's <(...)), " : "");
     /* One byte over the limit shows that the file is too large; another is for the NUL. */
     char *bytes = malloc(limit_bytes + 2);
     if (bytes == NULL)

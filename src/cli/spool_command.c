@@ -1,15 +1,13 @@
 /*
- * The command spool: lets an operator see what the state directory holds and decide about dead
- * letters. list and show (in spool_list.c) only read and work beside a running runtime. retry and
- * drop take the directory's lock for as long as they run, because a runtime keeps the records in
- * memory as well.
+ * The commands by which an operator decides: spool, about what the state directory holds, and hold
+ * and release, about whether agents are asked.
  *
- *   retry   moves a reply from dead/ back to spool/, from where the next start posts it; a record
- *           without a reply is removed, so that the agent is asked again if the notification is
- *           still listed; a record of a newer release, which may hold a reply, stays
- *   drop    removes a record from dead/ and reports what is lost
+ * spool list and show (in spool_list.c) only read and work beside a running runtime. retry and drop
+ * (delivery/dead_letter.h) take the directory's lock for as long as they run. A runtime that has it
+ * keeps the records in memory as well, so that one is asked to do it instead, over its control
+ * socket (base/control_socket.h).
  *
- * Root runs it with the rights of the directory's owner only: what that user may have put there,
+ * Root runs these with the rights of the directory's owner only: what that user may have put there,
  * such as a symbolic link, must not make root read or write elsewhere, and a file that root made
  * would be in the runtime's way.
  *
@@ -25,94 +23,40 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "delivery/dead_letter.h"
 #include "spool/spool.h"
 
 enum { QUOTED_ID_BYTES = 80 };
 
-/* A record of dead/ that is to be retried or dropped. */
-struct dead_letter {
-    struct spool_record record;
-    enum error_code unreadable; /* 0, or why only its id is known */
-    char agent[ID_BYTES];       /* its slug, quoted */
-};
-
-static const char asked_again[] =
-    "if the backend still lists the notification, the agent is asked again after the next start";
-
-/* Returns 0 with a message for the operator, or an error; then nothing was changed. */
-typedef int spool_change(struct spool *spool, const struct dead_letter *letter,
-    char message[static ERROR_TEXT_BYTES], struct error *error);
-
-static int retry_letter(struct spool *spool, const struct dead_letter *letter,
-    char message[static ERROR_TEXT_BYTES], struct error *error)
-{
-    const char *id = letter->record.id;
-    const char *reply = letter->record.reply;
-    if (letter->unreadable == ERROR_NEWER)
-        return error_set(error, ERROR_NEWER,
-            "unchanged: it was written by a newer release; retry it with that release");
-    int result =
-        reply != NULL ? spool_exhume(spool, id, error) : spool_remove_dead(spool, id, error);
-    if (result != 0)
-        return result;
-    if (reply != NULL)
-        snprintf(message, ERROR_TEXT_BYTES,
-            "%s: back in spool/; the next start posts its reply (%zu bytes, by %s) without asking "
-            "the agent",
-            id, strlen(reply), letter->agent);
-    else
-        snprintf(message, ERROR_TEXT_BYTES, "%s: removed from dead/, because it %s; %s", id,
-            letter->unreadable != 0 ? "is damaged" : "has no reply", asked_again);
-    return 0;
-}
-
-static int drop_letter(struct spool *spool, const struct dead_letter *letter,
-    char message[static ERROR_TEXT_BYTES], struct error *error)
-{
-    const char *id = letter->record.id;
-    int result = spool_remove_dead(spool, id, error);
-    if (result != 0)
-        return result;
-    if (letter->unreadable != 0)
-        snprintf(message, ERROR_TEXT_BYTES,
-            "%s: dropped; it was %s, so what it held is unknown; %s", id,
-            letter->unreadable == ERROR_NEWER ? "written by a newer release" : "damaged",
-            asked_again);
-    else if (letter->record.reply == NULL)
-        snprintf(message, ERROR_TEXT_BYTES, "%s: dropped; it held no reply by %s; %s", id,
-            letter->agent, asked_again);
-    else
-        snprintf(message, ERROR_TEXT_BYTES, "%s: dropped with a reply of %zu bytes by %s; %s", id,
-            strlen(letter->record.reply), letter->agent, asked_again);
-    return 0;
-}
-
-/* A subcommand either reads or changes; the other function is NULL. */
+/* A subcommand either reads or changes; read is NULL for one that changes. */
 static const struct subcommand {
     const char *name;
-    unsigned min_ids;
-    unsigned max_ids;
     int (*read)(struct spool *spool, const struct config *config, const struct arguments *arguments,
         struct text *text, struct error *error);
-    spool_change *change;
+    enum dead_letter_change change;
 } subcommands[] = {
-    {"list", 0, 0, spool_list_records, NULL},
-    {"show", 1, 1, spool_show_record, NULL},
-    {"retry", 1, ARGUMENTS_MAX_OPERANDS, NULL, retry_letter},
-    {"drop", 1, ARGUMENTS_MAX_OPERANDS, NULL, drop_letter},
+    {"list", spool_list_records, 0},
+    {"show", spool_show_record, 0},
+    {"retry", NULL, DEAD_LETTER_RETRY},
+    {"drop", NULL, DEAD_LETTER_DROP},
 };
 
-/* The subcommand that the operands name, with as many ids as it takes; NULL if there is none. */
-static const struct subcommand *find_subcommand(const struct arguments *arguments)
+/* How the changes of one command are made. */
+struct changer {
+    const struct subcommand *subcommand;
+    struct spool *spool;
+    const struct config *config;
+    bool by_runtime; /* one holds the directory, and is asked */
+};
+
+/* The first operand is one of them, or the arguments would have been refused. */
+static const struct subcommand *find_subcommand(const char *name)
 {
-    if (arguments->operand_count == 0)
-        return NULL;
-    unsigned ids = arguments->operand_count - 1;
-    for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++)
-        if (strcmp(arguments->operands[0], subcommands[i].name) == 0)
-            return ids >= subcommands[i].min_ids && ids <= subcommands[i].max_ids ? &subcommands[i]
-                                                                                  : NULL;
-    return NULL;
+    size_t i = 0;
+    while (i < sizeof subcommands / sizeof subcommands[0] - 1 &&
+           strcmp(name, subcommands[i].name) != 0)
+        i++;
+    return &subcommands[i];
 }
 
 static int spool_exit_status(enum error_code code)
@@ -158,59 +102,34 @@ static int read_spool(const struct subcommand *subcommand, struct spool *spool,
     return status;
 }
 
-/* Why there is no dead letter of that id. */
-static int explain_missing_letter(struct spool *spool, const char *id, struct error *error)
+/* Sends a request for the id to the runtime that holds the directory. */
+static int ask_for_change(
+    const struct changer *changer, const char *id, char message[static ERROR_TEXT_BYTES])
 {
-    struct spool_record record;
-    struct error unused;
-    int result = spool_load(spool, id, &record, &unused);
-    spool_record_fini(&record);
-    if (result == ERROR_CLOSED)
-        return error_set(error, ERROR_CLOSED, "%s: no record in spool/ or dead/", id);
-    if (result == ERROR_NEWER)
-        return error_set(error, ERROR_CLOSED,
-            "%s: unchanged: it is in spool/, not in dead/, and was written by a newer release, "
-            "which "
-            "will continue with it",
-            id);
-    return error_set(error, ERROR_CLOSED,
-        "%s: unchanged: it is in spool/, not in dead/, and the runtime continues with it by itself",
-        id);
-}
-
-static int load_letter(
-    struct spool *spool, const char *id, struct dead_letter *letter, struct error *error)
-{
-    int result = spool_load_dead(spool, id, &letter->record, error);
-    if (result == ERROR_CLOSED)
-        return explain_missing_letter(spool, id, error);
-    if (result != 0 && result != ERROR_INVALID && result != ERROR_NEWER)
-        return result;
-    letter->unreadable = result;
-    text_copy(letter->record.id, sizeof letter->record.id, id);
-    text_quote(letter->agent, sizeof letter->agent, letter->record.agent_slug,
-        strlen(letter->record.agent_slug));
-    return 0;
+    char request[ID_BYTES + 16];
+    enum control_result result;
+    struct error error;
+    int code = check_id(id, &error);
+    snprintf(request, sizeof request, "%s %s", changer->subcommand->name, id);
+    if (code == 0)
+        code = spool_ask_runtime(
+            changer->spool, changer->config->state_dir, request, &result, message, &error);
+    if (code == 0)
+        return result == CONTROL_DONE ? 0 : ERROR_CLOSED;
+    if (code == ERROR_TIMEOUT || code == ERROR_REMOTE)
+        error_wrap(&error, "%s: it is not known whether this was done; see spool list", id);
+    text_copy(message, ERROR_TEXT_BYTES, error.text);
+    return code;
 }
 
 /* Retries or drops one id; message receives the outcome or the error. */
-static int change_letter(spool_change *change, struct spool *spool, const char *id,
-    char message[static ERROR_TEXT_BYTES])
+static int change_letter_of(
+    const struct changer *changer, const char *id, char message[static ERROR_TEXT_BYTES])
 {
-    struct dead_letter letter;
-    struct error error;
-    int result = check_id(id, &error);
-    if (result == 0)
-        result = load_letter(spool, id, &letter, &error);
-    if (result == 0) {
-        result = change(spool, &letter, message, &error);
-        if (result != 0)
-            error_wrap(&error, "%s", id);
-        free(letter.record.reply);
-    }
-    if (result != 0)
-        text_copy(message, ERROR_TEXT_BYTES, error.text);
-    return result;
+    const struct dead_letter_parts parts = {.spool = changer->spool};
+    if (changer->by_runtime)
+        return ask_for_change(changer, id, message);
+    return dead_letter_change(&parts, changer->subcommand->change, id, message);
 }
 
 /* Prints at once, or adds to answers if --json; false when that fails. */
@@ -226,12 +145,12 @@ static bool report_change(json_t *answers, const char *id, bool done, const char
 }
 
 static int change_letters(
-    spool_change *change, struct spool *spool, const struct arguments *arguments, json_t *answers)
+    const struct changer *changer, const struct arguments *arguments, json_t *answers)
 {
     int status = EX_OK;
     for (unsigned i = 1; i < arguments->operand_count; i++) {
         char message[ERROR_TEXT_BYTES];
-        bool done = change_letter(change, spool, arguments->operands[i], message) == 0;
+        bool done = change_letter_of(changer, arguments->operands[i], message) == 0;
         status = done ? status : EXIT_FAILURE;
         if (!report_change(answers, arguments->operands[i], done, message))
             return EX_OSERR;
@@ -249,18 +168,35 @@ static int print_answers(json_t *answers)
     return status;
 }
 
+/* Whether a runtime holds the directory and can be asked; *error, as the lock left it, if not. */
+static bool runtime_can_be_asked(const struct changer *changer, struct error *error)
+{
+    char answer[CONTROL_ANSWER_BYTES];
+    enum control_result result;
+    struct error unused;
+    if (error->code != ERROR_LOCKED)
+        return false;
+    if (spool_ask_runtime(
+            changer->spool, changer->config->state_dir, "ping", &result, answer, &unused) == 0)
+        return true;
+    error_wrap(error, "%s: the runtime cannot be asked (%s), so it has to be stopped first",
+        changer->subcommand->name, unused.text);
+    return false;
+}
+
 static int change_spool(const struct subcommand *subcommand, struct spool *spool,
     const struct config *config, const struct arguments *arguments)
 {
+    struct changer changer = {.subcommand = subcommand, .spool = spool, .config = config};
     struct state_dir dir;
     struct error error;
     if (spool_lock(spool, &dir, config->state_dir, &error) != 0) {
-        if (error.code == ERROR_LOCKED)
-            error_wrap(&error, "%s needs the runtime stopped", subcommand->name);
-        return report_spool_error(&error);
+        changer.by_runtime = runtime_can_be_asked(&changer, &error);
+        if (!changer.by_runtime)
+            return report_spool_error(&error);
     }
     json_t *answers = arguments->json ? json_array() : NULL;
-    int status = change_letters(subcommand->change, spool, arguments, answers);
+    int status = change_letters(&changer, arguments, answers);
     state_dir_close(&dir);
     int printed = answers != NULL ? print_answers(answers) : EX_OK;
     return printed != EX_OK ? printed : status;
@@ -268,14 +204,9 @@ static int change_spool(const struct subcommand *subcommand, struct spool *spool
 
 int command_spool(const struct config *config, const struct arguments *arguments)
 {
-    const struct subcommand *subcommand = find_subcommand(arguments);
+    const struct subcommand *subcommand = find_subcommand(arguments->operands[0]);
     struct spool *spool;
     struct error error;
-    if (subcommand == NULL) {
-        fprintf(stderr, "mission-control-runtime: spool: expected one of list, show ID, retry "
-                        "ID..., drop ID...\n");
-        return EX_USAGE;
-    }
     if (spool_open_existing(&spool, config->state_dir, config->account_id, &error) != 0)
         return report_spool_error(&error);
     int status;
@@ -285,6 +216,41 @@ int command_spool(const struct config *config, const struct arguments *arguments
         status = read_spool(subcommand, spool, config, arguments);
     else
         status = change_spool(subcommand, spool, config, arguments);
+    spool_close(spool);
+    return status;
+}
+
+/* The answer goes to standard output; a runtime that is not there is "unavailable". */
+static int ask_to_hold(const struct spool *spool, const struct config *config, const char *request)
+{
+    char answer[CONTROL_ANSWER_BYTES + 1];
+    enum control_result result;
+    struct error error;
+    int code = spool_ask_runtime(spool, config->state_dir, request, &result, answer, &error);
+    if (code != 0) {
+        fprintf(stderr, "mission-control-runtime: %s: %s\n", request, error.text);
+        return code == ERROR_CLOSED ? EX_UNAVAILABLE : EX_OSERR;
+    }
+    if (result == CONTROL_REFUSED) {
+        fprintf(stderr, "mission-control-runtime: %s: %s\n", request, answer);
+        return EXIT_FAILURE;
+    }
+    struct text text = {0};
+    text_printf(&text, "%s\n", answer);
+    int status = print_text(&text);
+    text_fini(&text);
+    return status;
+}
+
+int command_hold(const struct config *config, bool held)
+{
+    struct spool *spool;
+    struct error error;
+    if (spool_open_existing(&spool, config->state_dir, config->account_id, &error) != 0)
+        return report_spool_error(&error);
+    int status = spool_drop_privileges(spool, &error) != 0
+                     ? report_spool_error(&error)
+                     : ask_to_hold(spool, config, held ? "hold" : "release");
     spool_close(spool);
     return status;
 }

@@ -84,6 +84,81 @@ void problems_fini(struct problems *problems)
     *problems = (struct problems){0};
 }
 
+void option_show(
+    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES])
+{
+    enum { QUOTED_BYTES = 80 };
+    if ((option->flags & OPTION_SECRET) != 0) {
+        text_copy(shown, OPTION_SHOWN_BYTES, "(secret, not shown)");
+        return;
+    }
+    if (option->kind == OPTION_URL && strpbrk(value, "@?#") != NULL) {
+        text_copy(shown, OPTION_SHOWN_BYTES, "(not shown, as it may contain a secret)");
+        return;
+    }
+    char quoted[QUOTED_BYTES];
+    text_quote(quoted, sizeof quoted, value, strlen(value));
+    bool is_cut = strlen(value) >= sizeof quoted;
+    snprintf(shown, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
+}
+
+/* Where the option's value was found, in parentheses; nothing for a default. */
+static void append_origin(
+    const struct values *values, const struct option *option, struct text *text)
+{
+    char quoted_path[256];
+    const struct env_entry *entry;
+    if (values == NULL || values->by_option[option - config_options].state != VALUE_PRESENT)
+        return;
+    switch (values->by_option[option - config_options].origin) {
+    case CONFIG_FROM_ENVIRONMENT:
+        text_append(text, " (from the environment)");
+        return;
+    case CONFIG_FROM_ENV_FILE:
+        entry = env_file_find(&values->env_file, option->name);
+        text_quote(
+            quoted_path, sizeof quoted_path, values->env_file_path, strlen(values->env_file_path));
+        text_printf(text, " (from %s line %u)", quoted_path, entry != NULL ? entry->line : 0);
+        return;
+    case CONFIG_FROM_VALUE_FILE:
+        text_printf(text, " (from the file that %s_FILE names)", option->name);
+        return;
+    case CONFIG_FROM_DEFAULT:
+        return;
+    }
+}
+
+void problems_add_setting(struct problems *problems, enum option_id id, const char *format, ...)
+{
+    struct text text = {0};
+    va_list arguments;
+    va_start(arguments, format);
+    text_vprintf(&text, format, arguments);
+    va_end(arguments);
+    append_origin(problems->values, &config_options[id], &text);
+    char *line = text_take(&text);
+    problems_add(problems, PROBLEM_ERROR, "%s", line != NULL ? line : config_options[id].name);
+    free(line);
+}
+
+int option_report(const struct option *option, const char *value, struct problems *problems,
+    const char *format, ...)
+{
+    char shown[OPTION_SHOWN_BYTES];
+    struct text text = {0};
+    va_list arguments;
+    option_show(option, value, shown);
+    va_start(arguments, format);
+    text_vprintf(&text, format, arguments);
+    va_end(arguments);
+    append_origin(problems->values, option, &text);
+    char *what = text_take(&text);
+    problems_add(problems, PROBLEM_ERROR, "%s %s %s", option->name, shown,
+        what != NULL ? what : "is not valid");
+    free(what);
+    return ERROR_INVALID;
+}
+
 /* Names the option's purpose, as the operator may see the name for the first time. */
 static void report_missing(const struct option *option, struct problems *problems)
 {
@@ -105,7 +180,9 @@ static int store_option(
         text = option->fallback;
     if (text == NULL)
         return 0;
-    int result = option_store(option, text, config, problems);
+    int result = value->state == VALUE_PRESENT ? mistakes_check(option, text, problems) : 0;
+    if (result == 0)
+        result = option_store(option, text, config, problems);
     if (result == ERROR_INVALID)
         value->state = VALUE_WRONG;
     return result == ERROR_NO_MEMORY ? result : 0;
@@ -131,6 +208,7 @@ static void warn_about_readable_secrets(
 static int load_values(struct config *config, char *const *environment, const char *env_file,
     struct values *values, struct problems *problems)
 {
+    problems->values = values;
     int result = values_read(values, environment, env_file, problems);
     for (size_t i = 0; i < CONFIG_OPTIONS && result == 0; i++)
         result = store_option(config, values, (enum option_id)i, problems);
@@ -153,6 +231,7 @@ int config_load(struct config *config, char *const *environment, const char *env
     *config = (struct config){0};
     struct values values = {0};
     int result = load_values(config, environment, env_file, &values, problems);
+    problems->values = NULL;
     values_fini(&values);
     if (result != 0)
         config_fini(config);

@@ -190,6 +190,9 @@ const struct option config_options[CONFIG_OPTIONS] = {
     [OPTION_AGENT_API_TAGS] = {"AGENT_API_TAGS", SECTION_HEALTH, OPTION_CHOICE, 0,
         FIELD(agent_api_tags), .choices = switches, .fallback = "on",
         .help = "Whether agents have to prove their session; off lets one act for another"},
+    [OPTION_BOARD_URL] = {"BOARD_URL", SECTION_HEALTH, OPTION_URL, OPTION_UNQUOTED,
+        FIELD(board_url), .computed = "no link", .example = "https://board.example.com",
+        .help = "URL of the board, to which the status page links"},
 
     [OPTION_STATE_DIR] = {"STATE_DIR", SECTION_PROCESS, OPTION_PATH, 0, FIELD(state_dir),
         .computed = "$STATE_DIRECTORY, else under ~/.local/state",

@@ -10,13 +10,10 @@
  * rules_apply reports problems and goes on; it stops only when out of memory.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/secret.h"
@@ -106,14 +103,14 @@ static void check_service_token(
         return;
     size_t prefix_bytes = strlen(TOKEN_PREFIX);
     if (strncmp(config->service_token, TOKEN_PREFIX, prefix_bytes) != 0) {
-        problems_add(problems, PROBLEM_ERROR,
+        problems_add_setting(problems, OPTION_SERVICE_TOKEN,
             "Invalid SERVICE_TOKEN format. Expected a token starting with mc_service_.");
         return;
     }
     const char *account = config->service_token + prefix_bytes;
     const char *account_end = strchr(account, '_');
     if (account_end == NULL) {
-        problems_add(problems, PROBLEM_ERROR,
+        problems_add_setting(problems, OPTION_SERVICE_TOKEN,
             "Invalid SERVICE_TOKEN structure. Expected mc_service_{accountId}_{secret}.");
         return;
     }
@@ -126,7 +123,7 @@ static void check_service_token(
     char quoted_id[QUOTED_BYTES];
     text_quote(quoted_account, sizeof quoted_account, account, account_bytes);
     text_quote(quoted_id, sizeof quoted_id, config->account_id, strlen(config->account_id));
-    problems_add(problems, PROBLEM_ERROR,
+    problems_add_setting(problems, OPTION_SERVICE_TOKEN,
         "SERVICE_TOKEN account mismatch. Token is for %s, but ACCOUNT_ID is %s. "
         "Use the id and the token of the same account.",
         quoted_account, quoted_id);
@@ -459,28 +456,6 @@ static void check_agents_address(
             named, host);
 }
 
-static void check_ca_file(const struct config *config, struct problems *problems)
-{
-    struct stat status;
-    if (config->ca_file == NULL)
-        return;
-    const char *wrong = NULL;
-    int reason = 0;
-    if (stat(config->ca_file, &status) != 0 || access(config->ca_file, R_OK) != 0)
-        reason = errno;
-    else if (S_ISDIR(status.st_mode))
-        wrong = "is a directory";
-    else if (!S_ISREG(status.st_mode))
-        wrong = "is not a regular file";
-    if (reason != 0 && error_code_of_path(reason) == ERROR_SYSTEM)
-        problems_add(problems, PROBLEM_REFUSAL, "CA_FILE cannot be read at the moment: %s",
-            strerror(reason));
-    else if (reason != 0 || wrong != NULL)
-        option_report(&config_options[OPTION_CA_FILE], config->ca_file, problems,
-            "cannot be read: %s; expected a PEM file of certificates",
-            wrong != NULL ? wrong : strerror(reason));
-}
-
 static int fill_runtime_version(struct config *config, const struct values *values)
 {
     if (!option_is_absent(values, OPTION_RUNTIME_VERSION))
@@ -497,7 +472,7 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_convex_url(config, values, problems);
     check_plain_http(config, values, OPTION_CONVEX_URL, config->convex_url, problems);
     check_plain_http(config, values, OPTION_OPENCLAW_GATEWAY_URL, config->gateway_url, problems);
-    check_ca_file(config, problems);
+    mistakes_check_ca_file(config, problems);
     check_health_host(config, problems);
     check_allowed_hosts(config, problems);
     check_agents_address(config, values, problems);

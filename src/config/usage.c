@@ -16,6 +16,7 @@ static const struct {
     {"--help", ARGUMENTS_HELP},
     {"-h", ARGUMENTS_HELP},
     {"--version", ARGUMENTS_VERSION},
+    {"-v", ARGUMENTS_VERSION},
     {"--check-config", ARGUMENTS_CHECK_CONFIG},
 };
 
@@ -28,9 +29,25 @@ static const struct {
     {"healthcheck", ARGUMENTS_HEALTHCHECK, false, false},
     {"doctor", ARGUMENTS_DOCTOR, false, true},
     {"spool", ARGUMENTS_SPOOL, true, true},
+    {"hold", ARGUMENTS_HOLD, false, false},
+    {"release", ARGUMENTS_RELEASE, false, false},
+    {"version", ARGUMENTS_VERSION, false, false},
+    {"help", ARGUMENTS_HELP, true, false},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* The subcommands of "spool", and how many ids each takes. */
+static const struct {
+    const char *name;
+    unsigned min_ids;
+    unsigned max_ids;
+} spool_subcommands[] = {
+    {"list", 0, 0},
+    {"show", 1, 1},
+    {"retry", 1, ARGUMENTS_MAX_OPERANDS},
+    {"drop", 1, ARGUMENTS_MAX_OPERANDS},
+};
 
 /* Consumes "--env-file FILE" or "--env-file=FILE" at argv[*index]. False if it is not that. */
 static bool usage_take_env_file(int argc, char **argv, int *index, struct arguments *arguments)
@@ -102,6 +119,30 @@ static int usage_take_word(
     return 0;
 }
 
+/* Before any setting is read: a slip of the pen must not be answered with what is missing there. */
+static int check_spool_operands(const struct arguments *arguments, struct error *error)
+{
+    static const char expected[] = "expected one of list, show ID, retry ID..., drop ID...";
+    char quoted[80];
+    if (arguments->operand_count == 0)
+        return error_set(error, ERROR_INVALID, "spool: %s", expected);
+    const char *name = arguments->operands[0];
+    unsigned ids = arguments->operand_count - 1;
+    for (size_t i = 0; i < sizeof spool_subcommands / sizeof spool_subcommands[0]; i++) {
+        if (strcmp(name, spool_subcommands[i].name) != 0)
+            continue;
+        if (ids >= spool_subcommands[i].min_ids && ids <= spool_subcommands[i].max_ids)
+            return 0;
+        return error_set(error, ERROR_INVALID, "spool %s takes %s; %s", name,
+            spool_subcommands[i].max_ids == 0   ? "no id"
+            : spool_subcommands[i].max_ids == 1 ? "one id"
+                                                : "at least one id",
+            expected);
+    }
+    text_quote(quoted, sizeof quoted, name, strlen(name));
+    return error_set(error, ERROR_INVALID, "unknown command \"spool %s\"; %s", quoted, expected);
+}
+
 int arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error)
 {
     size_t command = COMMANDS;
@@ -124,6 +165,8 @@ int arguments_parse(int argc, char **argv, struct arguments *arguments, struct e
     }
     if (arguments->json && (command == COMMANDS || !commands[command].takes_json))
         return error_set(error, ERROR_INVALID, "--json is only valid with doctor and spool");
+    if (arguments->action == ARGUMENTS_SPOOL)
+        return check_spool_operands(arguments, error);
     return 0;
 }
 
@@ -133,6 +176,7 @@ void usage_append(struct text *text)
         "Usage: mission-control-runtime [--env-file FILE] [--check-config]\n"
         "       mission-control-runtime healthcheck | doctor [--json] [--env-file FILE]\n"
         "       mission-control-runtime spool [--json] list | show ID | retry ID... | drop ID...\n"
+        "       mission-control-runtime hold | release [--env-file FILE]\n"
         "       mission-control-runtime --version | --help\n"
         "\n"
         "Delivers notifications from a Mission Control board to AI agents behind an OpenClaw\n"
@@ -140,12 +184,16 @@ void usage_append(struct text *text)
         "\n"
         "  --env-file FILE  read variables that the environment does not set from FILE\n"
         "  --check-config   check the settings, print them (secrets as ***), and exit\n"
-        "  --version        print the version and exit\n"
-        "  --help           print this help and exit\n"
+        "  --version        print the version and exit; -v for short\n"
+        "  --help           print this help and exit; -h for short\n"
         "\n"
         "  healthcheck      query /health of the runtime with these settings; exit 0 or 1\n"
         "  doctor           check settings, network, gateway and backend without running an agent\n"
         "  spool            list, show, retry or drop replies that could not be written back\n"
+        "  hold             have the running runtime ask no agent until release; idempotent\n"
+        "  release          have it ask agents again after hold, or after SIGUSR2; idempotent\n"
+        "  version          as --version\n"
+        "  help             as --help\n"
         "  --json           doctor and spool: print JSON\n");
     for (unsigned section = 0; section < OPTION_SECTIONS; section++) {
         text_printf(text, "\n%s:\n", option_section_title(section));

@@ -16,7 +16,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -184,6 +183,25 @@ static bool variable_is_nonempty(const struct option *option, struct value varia
     return variable.text != NULL && value_normalize(option, variable.text).length_bytes > 0;
 }
 
+/* An empty variable of the environment is one, too, so what the env file says does not count. */
+static void warn_of_hidden_value(const struct values *values, const struct option *option,
+    const char *name, struct problems *problems)
+{
+    char quoted_path[256];
+    const char *text = environment_find(values->environment, name);
+    const struct env_entry *entry = env_file_find(&values->env_file, name);
+    if (values->env_file_path == NULL || text == NULL ||
+        value_normalize(option, text).length_bytes > 0 || entry == NULL || entry->value == NULL ||
+        value_normalize(option, entry->value).length_bytes == 0)
+        return;
+    text_quote(
+        quoted_path, sizeof quoted_path, values->env_file_path, strlen(values->env_file_path));
+    problems_add(problems, PROBLEM_WARNING,
+        "%s is set to nothing in the environment, which hides its value in %s line %u; unset it "
+        "for the file's value to count",
+        name, quoted_path, entry->line);
+}
+
 static int values_read_option(struct values *values, enum option_id id, struct problems *problems)
 {
     const struct option *option = &config_options[id];
@@ -191,8 +209,11 @@ static int values_read_option(struct values *values, enum option_id id, struct p
     struct value file = {0};
     char file_name[FILE_NAME_BYTES];
     snprintf(file_name, sizeof file_name, "%s_FILE", option->name);
-    if ((option->flags & OPTION_OR_FILE) != 0)
+    warn_of_hidden_value(values, option, option->name, problems);
+    if ((option->flags & OPTION_OR_FILE) != 0) {
+        warn_of_hidden_value(values, option, file_name, problems);
         file = values_find_variable(values, file_name);
+    }
     if (direct.state == VALUE_WRONG || file.state == VALUE_WRONG)
         return value_set_wrong(values, id);
     int result = 0;
@@ -226,6 +247,7 @@ int values_read(struct values *values, char *const *environment, const char *env
     struct problems *problems)
 {
     values->environment = environment;
+    values->env_file_path = env_file;
     int result = 0;
     if (!register_proxies(environment))
         return ERROR_NO_MEMORY;
@@ -253,41 +275,6 @@ void values_fini(struct values *values)
         free(values->by_option[i].text);
     free(values->exposed_file);
     *values = (struct values){0};
-}
-
-void option_show(
-    const struct option *option, const char *value, char shown[static OPTION_SHOWN_BYTES])
-{
-    enum { QUOTED_BYTES = 80 };
-    if ((option->flags & OPTION_SECRET) != 0) {
-        text_copy(shown, OPTION_SHOWN_BYTES, "(secret, not shown)");
-        return;
-    }
-    if (option->kind == OPTION_URL && strpbrk(value, "@?#") != NULL) {
-        text_copy(shown, OPTION_SHOWN_BYTES, "(not shown, as it may contain a secret)");
-        return;
-    }
-    char quoted[QUOTED_BYTES];
-    text_quote(quoted, sizeof quoted, value, strlen(value));
-    bool is_cut = strlen(value) >= sizeof quoted;
-    snprintf(shown, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
-}
-
-int option_report(const struct option *option, const char *value, struct problems *problems,
-    const char *format, ...)
-{
-    char shown[OPTION_SHOWN_BYTES];
-    struct text text = {0};
-    va_list arguments;
-    option_show(option, value, shown);
-    va_start(arguments, format);
-    text_vprintf(&text, format, arguments);
-    va_end(arguments);
-    char *what = text_take(&text);
-    problems_add(problems, PROBLEM_ERROR, "%s %s %s", option->name, shown,
-        what != NULL ? what : "is not valid");
-    free(what);
-    return ERROR_INVALID;
 }
 
 bool option_is_string(const struct option *option)

@@ -22,6 +22,7 @@
 #include "delivery/attempt.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/sync.h"
@@ -259,9 +260,34 @@ static enum entry_stage backend_function_failed(
     return next;
 }
 
+/*
+ * Why the reply is not in its thread yet, for whoever looks at its record: at most one write for
+ * each new reason. The text is the backend's, or ours when it has not spoken.
+ */
+static void record_refused_reply(
+    struct attempt *attempt, enum convex_outcome outcome, const struct error *error)
+{
+    static const char thrown[] = "Uncaught Error: "; /* what follows is the function's own */
+    struct entry *entry = attempt->entry;
+    char stable[ERROR_TEXT_BYTES];
+    char failure[sizeof entry->work.failure];
+    error_copy_stable(stable, sizeof stable, error->text);
+    const char *own = strstr(stable, thrown);
+    own = own != NULL ? own + strlen(thrown) : stable;
+    text_quote(failure, sizeof failure, own, strlen(own));
+    if (outcome == CONVEX_UNAVAILABLE)
+        text_copy(failure, sizeof failure, "the backend is unavailable");
+    if (strcmp(entry->work.failure, failure) == 0)
+        return;
+    text_copy(entry->work.failure, sizeof entry->work.failure, failure);
+    journal_save_progress(&attempt->delivery->journal, entry);
+}
+
 enum entry_stage attempt_call_failed(struct attempt *attempt, enum entry_stage stage,
     enum convex_outcome outcome, const struct error *error)
 {
+    if (stage == STAGE_REPLIED && outcome != CONVEX_ABORTED)
+        record_refused_reply(attempt, outcome, error);
     if (outcome == CONVEX_FUNCTION_ERROR)
         return backend_function_failed(attempt, stage, error);
     if (outcome == CONVEX_ABORTED)

@@ -26,9 +26,12 @@
 
 static const char component[] = "Gateway";
 
-static void log_state(const struct breaker_view *view)
+/* A gateway that is our child is not missed while it starts. */
+static void log_state(const struct breaker_view *view, bool is_starting)
 {
-    if (view->state == BREAKER_OPEN)
+    if (view->state == BREAKER_OPEN && is_starting)
+        log_info(component, "waiting for the gateway process to accept connections");
+    else if (view->state == BREAKER_OPEN)
         log_error(component, "gateway unavailable, sends paused: %s", view->reason);
     else if (view->state == BREAKER_HALF_OPEN)
         log_debug(component, "probing the gateway: %s", view->reason);
@@ -36,6 +39,12 @@ static void log_state(const struct breaker_view *view)
         log_warn(component, "%d sends at a time: %s", SEND_QUEUE_LIMITED_SENDS, view->reason);
     else
         log_info(component, "gateway available, sends allowed");
+}
+
+static bool control_is_starting(const struct breaker_control *control)
+{
+    return control->supervisor != NULL &&
+           supervisor_is_starting(control->supervisor, clock_monotonic_ms());
 }
 
 /* Publishes the state to the queue, and returns it. */
@@ -55,7 +64,7 @@ static struct breaker_view publish_policy(const struct breaker_control *control)
 void breaker_control_apply(const struct breaker_control *control)
 {
     struct breaker_view view = publish_policy(control);
-    log_state(&view);
+    log_state(&view, control_is_starting(control));
     stats_changed(control->stats);
     if (view.state != BREAKER_CLOSED)
         loop_poke(control->prober);
@@ -68,12 +77,40 @@ void breaker_control_publish(const struct breaker_control *control)
     publish_policy(control);
 }
 
-void breaker_control_hold(const struct breaker_control *control, bool held)
+/* Keeps queue and stats of one mind when a signal and a command come together. */
+static struct mutex hold_lock = MUTEX_INITIALIZER;
+
+/* Returns whether it was held before. */
+static bool set_hold_locked(const struct breaker_control *control, bool held)
 {
+    mutex_assert_held(&hold_lock);
     send_queue_hold(control->queue, held);
-    atomic_store(&control->stats->held_by_operator, held);
-    log_info(component,
-        held ? "sends paused by operator (SIGUSR2)" : "sends resumed by operator (SIGUSR2)");
+    return atomic_exchange(&control->stats->held_by_operator, held);
+}
+
+static void log_hold(bool held, const char *by)
+{
+    log_info(
+        component, held ? "sends paused by operator (%s)" : "sends resumed by operator (%s)", by);
+}
+
+bool breaker_control_hold(const struct breaker_control *control, bool held, const char *by)
+{
+    mutex_lock(&hold_lock);
+    bool changed = set_hold_locked(control, held) != held;
+    mutex_unlock(&hold_lock);
+    if (changed)
+        log_hold(held, by);
+    return changed;
+}
+
+void breaker_control_toggle_hold(const struct breaker_control *control)
+{
+    mutex_lock(&hold_lock);
+    bool held = !atomic_load(&control->stats->held_by_operator);
+    set_hold_locked(control, held);
+    mutex_unlock(&hold_lock);
+    log_hold(held, "SIGUSR2");
 }
 
 void breaker_control_token_changed(const struct breaker_control *control)
@@ -103,6 +140,7 @@ struct gateway_prober {
     struct gateway_prober_parts parts;
     struct loop loop;
     struct http_client *client;
+    bool child_is_starting; /* as of the last probe */
 };
 
 /*
@@ -126,6 +164,17 @@ static void update_roster(const struct gateway_prober *prober, const struct trac
     gateway_release_fetch(parts->gateway, prober->client, ROSTER_TIMEOUT_MS, trace, &release);
     if (release.generation != GATEWAY_UNKNOWN)
         gateway_roster_set_release(parts->roster, &release);
+}
+
+/* A child that has not answered by now is an outage, which the log has not called one yet. */
+static void log_late_child(struct gateway_prober *prober)
+{
+    struct breaker_view view;
+    bool was_starting = prober->child_is_starting;
+    prober->child_is_starting = control_is_starting(prober->parts.control);
+    breaker_snapshot(prober->parts.control->breaker, &view);
+    if (was_starting && !prober->child_is_starting && view.state == BREAKER_OPEN)
+        log_state(&view, false);
 }
 
 static void run_probe(const struct gateway_prober *prober, const struct breaker_probe *probe)
@@ -153,6 +202,7 @@ static void *probe_thread(void *owner)
     do {
         if (breaker_begin_probe(breaker, clock_monotonic_ms(), &probe))
             run_probe(prober, &probe);
+        log_late_child(prober);
     } while (loop_wait(&prober->loop, breaker_probe_due(breaker), 0));
     return NULL;
 }
@@ -164,6 +214,7 @@ int gateway_prober_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "no memory for the gateway prober");
     created->parts = *parts;
+    created->child_is_starting = parts->supervisor != NULL;
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);

@@ -494,13 +494,13 @@ static void report_end(const struct attempt *attempt)
         [OUTCOME_DEAD] = "Given up on",
     };
     const struct entry *entry = attempt->entry;
+    const char *word = entry->work.reason == REASON_SILENT ? "Silent" : words[entry->work.outcome];
     const char *reason = entry->work.reason == REASON_LAST_FAILURE
                              ? last_failure(entry)
                              : end_reason_words[entry->work.reason];
     count_end(attempt);
     log_event(entry->work.outcome == OUTCOME_DEAD ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, component,
-        ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", reason)), "%s %s", words[entry->work.outcome],
-        entry->item.id);
+        ATTEMPT_FIELDS(attempt, LOG_TEXT("reason", reason)), "%s %s", word, entry->item.id);
 }
 
 /*

@@ -15,6 +15,9 @@
  * What is forgotten after its end is judged by other_runtime.c first: a page that lacks what no
  * mark of ours has ended is a trace of another runtime.
  *
+ * A dead letter that an operator retries is reserved meanwhile: pages say nothing about it, so its
+ * reply and the row of the list cannot become two entries.
+ *
  * A truncated page says nothing about younger notifications (page_covers). There is a bound
  * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
  * again.
@@ -24,6 +27,7 @@
  */
 #include "delivery/send_queue.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,39 +91,115 @@ static bool add_row_locked(
     return true;
 }
 
+static struct entry *new_restored_locked(
+    struct send_queue *queue, const struct spool_record *record)
+{
+    mutex_assert_held(&queue->lock);
+    return queue_new_entry_locked(
+        queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
+}
+
+static void add_restored_locked(struct send_queue *queue, struct entry *entry,
+    const struct spool_record *record, enum entry_stage stage)
+{
+    mutex_assert_held(&queue->lock);
+    add_delivery_locked(queue, entry, record->created_at_ms);
+    entry->queue.stage = stage;
+    entry->work.runs = record->runs;
+    entry->work.refusals.total_ms = record->failing_ms;
+    entry->work.errors.total_ms = record->error_ms;
+    entry->work.timeouts = record->timeouts;
+    entry->work.record = stage == STAGE_REPLIED ? RECORD_REPLY : RECORD_RUN;
+    entry->work.rounds = json_incref(record->rounds);
+    queue_count_ages_locked(queue, entry, true);
+    entry->work.reply_abandoned = record->reply_abandoned;
+    entry->work.evidence.inherited = true;
+    entry->work.thread_until_ms = record->thread_until_ms;
+    entry->work.may_be_changed = record->may_be_changed;
+    entry->work.answers_again = record->answers_again;
+    entry->work.begins_task = record->begins_task;
+    entry->work.empty_answers = record->empty_answers;
+    entry->work.document = record->document;
+    entry->work.typing = record->runs > 0; /* as an earlier process may have left it */
+    text_copy(entry->work.message_id, sizeof entry->work.message_id, record->message_id);
+    text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);
+    text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
+    text_copy(entry->work.failure, sizeof entry->work.failure, record->failure);
+    queue_add_ready_locked(queue, entry);
+}
+
 bool send_queue_restore(
     struct send_queue *queue, const struct spool_record *record, enum entry_stage stage)
 {
     mutex_lock(&queue->lock);
-    struct entry *entry = queue_new_entry_locked(
-        queue, ENTRY_DELIVERY, record->id, record->agent_id, record->task_id);
-    if (entry != NULL) {
-        add_delivery_locked(queue, entry, record->created_at_ms);
-        entry->queue.stage = stage;
-        entry->work.runs = record->runs;
-        entry->work.refusals.total_ms = record->failing_ms;
-        entry->work.errors.total_ms = record->error_ms;
-        entry->work.timeouts = record->timeouts;
-        entry->work.record = stage == STAGE_REPLIED ? RECORD_REPLY : RECORD_RUN;
-        entry->work.rounds = json_incref(record->rounds);
-        queue_count_ages_locked(queue, entry, true);
-        entry->work.reply_abandoned = record->reply_abandoned;
-        entry->work.evidence.inherited = true;
-        entry->work.thread_until_ms = record->thread_until_ms;
-        entry->work.may_be_changed = record->may_be_changed;
-        entry->work.answers_again = record->answers_again;
-        entry->work.begins_task = record->begins_task;
-        entry->work.empty_answers = record->empty_answers;
-        entry->work.document = record->document;
-        entry->work.typing = record->runs > 0; /* as an earlier process may have left it */
-        text_copy(entry->work.message_id, sizeof entry->work.message_id, record->message_id);
-        text_copy(entry->work.agent_slug, sizeof entry->work.agent_slug, record->agent_slug);
-        text_copy(entry->work.task_id, sizeof entry->work.task_id, record->task_id);
-        text_copy(entry->work.failure, sizeof entry->work.failure, record->failure);
-        queue_add_ready_locked(queue, entry);
-    }
+    struct entry *entry = new_restored_locked(queue, record);
+    if (entry != NULL)
+        add_restored_locked(queue, entry, record, stage);
     mutex_unlock(&queue->lock);
     return entry != NULL;
+}
+
+/* The entry of that id if it has settled and no worker has it; NULL with *busy set if it has not.
+ */
+static struct entry *find_settled_locked(struct send_queue *queue, const char *id, bool *busy)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->entries, id);
+    struct entry *entry = found != NULL ? CONTAINER_OF(found, struct entry, item) : NULL;
+    *busy = entry != NULL &&
+            (entry->queue.stage != STAGE_SETTLED || entry->queue.place == PLACE_WORKER);
+    return *busy ? NULL : entry;
+}
+
+bool send_queue_reserve_settled(struct send_queue *queue, const char *id)
+{
+    bool busy;
+    mutex_lock(&queue->lock);
+    find_settled_locked(queue, id, &busy);
+    bool reserved = !busy && !queue->closed;
+    if (reserved)
+        text_copy(queue->reserved_id, sizeof queue->reserved_id, id);
+    mutex_unlock(&queue->lock);
+    return reserved;
+}
+
+void send_queue_forget_settled(struct send_queue *queue, const char *id)
+{
+    bool busy;
+    struct deferred_free deferred_free = {0};
+    mutex_lock(&queue->lock);
+    struct entry *entry = find_settled_locked(queue, id, &busy);
+    if (entry != NULL)
+        queue_forget_locked(queue, entry, &deferred_free);
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
+}
+
+bool send_queue_restore_settled(struct send_queue *queue, const struct spool_record *record)
+{
+    bool busy;
+    struct deferred_free deferred_free = {0};
+    mutex_lock(&queue->lock);
+    struct entry *settled = find_settled_locked(queue, record->id, &busy);
+    assert(!busy && strcmp(queue->reserved_id, record->id) == 0);
+    struct entry *entry = queue->closed ? NULL : new_restored_locked(queue, record);
+    if (entry != NULL) {
+        if (settled != NULL)
+            queue_forget_locked(queue, settled, &deferred_free);
+        add_restored_locked(queue, entry, record, STAGE_REPLIED);
+    }
+    mutex_unlock(&queue->lock);
+    deferred_free_run(&deferred_free);
+    return entry != NULL;
+}
+
+void send_queue_end_reservation(struct send_queue *queue)
+{
+    mutex_lock(&queue->lock);
+    queue->reserved_id[0] = '\0';
+    mutex_unlock(&queue->lock);
+    if (queue->poller != NULL)
+        loop_poke(queue->poller);
 }
 
 int send_queue_remember_settled(struct send_queue *queue, const char *id, int64_t created_at_ms)
@@ -235,6 +315,8 @@ static struct intake take_in_rows_locked(
     struct intake intake = {0};
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
+        if (strcmp(offer->rows[i].id, queue->reserved_id) == 0)
+            continue;
         if (found != NULL)
             take_in_known_locked(
                 queue, offer, i, CONTAINER_OF(found, struct entry, item), &intake, deferred_free);

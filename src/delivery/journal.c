@@ -27,7 +27,9 @@
  */
 #include "delivery/journal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/sync.h"
@@ -225,19 +227,45 @@ static bool is_dead_letter(const struct entry *entry)
            (has_reply || entry->work.closing != CLOSING_ACKNOWLEDGED);
 }
 
+/* A record without a reason would leave an operator to guess. */
+static void ensure_reason(struct entry *entry)
+{
+    char *failure = entry->work.failure;
+    if (failure[0] != '\0')
+        return;
+    text_copy(failure, sizeof entry->work.failure, end_reason_words[entry->work.reason]);
+    for (; (failure = strchr(failure, '_')) != NULL; failure++)
+        *failure = ' ';
+}
+
+static void report_dead_letter(const struct journal *journal, const struct entry *entry)
+{
+    char text[STATS_TEXT_BYTES];
+    log_event(LOG_LEVEL_ERROR, component,
+        LOG_FIELDS(LOG_TEXT("notification", entry->item.id),
+            LOG_TEXT("agent", entry->work.agent_slug), LOG_TEXT("reason", entry->work.failure)),
+        "could not report the end of %s to the board; moved to dead/", entry->item.id);
+    snprintf(text, sizeof text, "%s, of %s: %s", entry->item.id,
+        entry->work.agent_slug[0] != '\0' ? entry->work.agent_slug : entry->agent_id,
+        entry->work.failure);
+    stats_dead_letter(journal->stats, text);
+}
+
 static bool bury_record(const struct journal *journal, struct entry *entry)
 {
     struct error error;
-    if (entry->work.record != RECORD_REPLY &&
-        save_record(journal, entry, entry->work.reply != NULL) != 0)
+    bool has_reason = entry->work.failure[0] != '\0';
+    ensure_reason(entry);
+    bool must_save =
+        entry->work.record != RECORD_REPLY || (!has_reason && entry->work.reply != NULL);
+    if (must_save && save_record(journal, entry, entry->work.reply != NULL) != 0)
         return false;
     int result = spool_bury(journal->spool, entry->item.id, &error);
     record_outcome(journal, entry, result, &error);
     if (result != 0)
         return false;
     journal_trim_dead(journal);
-    log_error(
-        component, "could not report the end of %s to the board; moved to dead/", entry->item.id);
+    report_dead_letter(journal, entry);
     return true;
 }
 
@@ -299,6 +327,8 @@ struct restored {
     size_t wakes;
     size_t damaged;
     size_t dead;
+    int64_t last_dead_ms; /* createdAt of the newest of these */
+    char last_dead[STATS_TEXT_BYTES];
     size_t newer;            /* records of a newer release, in either directory */
     char newer_id[ID_BYTES]; /* one of them */
     bool incomplete;         /* the queue lacks some of it for want of memory */
@@ -352,6 +382,13 @@ static enum entry_stage restored_stage(const struct spool_record *record)
     return tool_rounds_are_under_way(record->rounds) ? STAGE_ACTING : STAGE_KNOWN;
 }
 
+/* Given up before, so an operator has put it back: it has all its time again. */
+static void grant_time_again(struct spool_record *record, int64_t give_up_after_ms)
+{
+    if (record->error_ms >= give_up_after_ms)
+        record->error_ms = 0;
+}
+
 static void restore_record(void *context, struct spool_record *record, const struct error *why)
 {
     struct restored *restored = context;
@@ -375,9 +412,7 @@ static void restore_record(void *context, struct spool_record *record, const str
         return;
     }
     bool replied = record->reply != NULL;
-    /* Given up before, so an operator has put it back: it has all its time again. */
-    if (record->error_ms >= restored->give_up_after_ms)
-        record->error_ms = 0;
+    grant_time_again(record, restored->give_up_after_ms);
     if (!send_queue_restore(restored->queue, record, restored_stage(record)))
         restored->incomplete = true;
     restored->replies += replied ? 1 : 0;
@@ -398,6 +433,12 @@ static void restore_dead_record(void *context, struct spool_record *record, cons
         return;
     }
     bool damaged = why != NULL && why->code != ERROR_SYSTEM;
+    if (why == NULL && record->created_at_ms >= restored->last_dead_ms) {
+        restored->last_dead_ms = record->created_at_ms;
+        snprintf(restored->last_dead, sizeof restored->last_dead, "%s, of %s: %s", record->id,
+            record->agent_slug,
+            record->failure[0] != '\0' ? record->failure : "no reason recorded");
+    }
     if (why != NULL && !damaged)
         log_error(component, "dead/: %s", why->text);
     if (!damaged)
@@ -450,5 +491,22 @@ int journal_restore(const struct journal *journal, struct send_queue *queue,
         return result;
     atomic_store(&journal->stats->newer_records, (long long)restored.newer);
     log_restored(&restored);
+    if (restored.last_dead[0] != '\0')
+        stats_dead_letter(journal->stats, restored.last_dead);
     return 0;
+}
+
+int journal_retry(const struct journal *journal, struct send_queue *queue, int64_t give_up_after_ms,
+    const char *id, struct error *error)
+{
+    struct spool_record record;
+    int result = spool_load(journal->spool, id, &record, error);
+    if (result != 0)
+        return result;
+    grant_time_again(&record, give_up_after_ms);
+    if (!send_queue_restore_settled(queue, &record))
+        result = error_set(
+            error, ERROR_CLOSED, "the runtime is shutting down, or out of memory; try again later");
+    spool_record_fini(&record);
+    return result;
 }

@@ -222,6 +222,21 @@ int64_t send_queue_next_page_ms(struct send_queue *queue)
     return page_ms;
 }
 
+void send_queue_agent_load(
+    struct send_queue *queue, const char *agent_id, size_t *running, size_t *waiting)
+{
+    *running = 0;
+    *waiting = 0;
+    mutex_lock(&queue->lock);
+    struct id_item *found = id_table_find(&queue->agents, agent_id);
+    if (found != NULL) {
+        const struct lane_agent *agent = CONTAINER_OF(found, struct lane_agent, item);
+        *running = agent->running;
+        *waiting = agent->deliveries - agent->running;
+    }
+    mutex_unlock(&queue->lock);
+}
+
 void send_queue_read_activity(
     struct send_queue *queue, const struct activity *activity, struct activity *copy)
 {

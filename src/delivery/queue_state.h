@@ -25,6 +25,7 @@ struct lane_agent {
     struct id_item item; /* its id */
     size_t lanes;
     size_t deliveries; /* its notifications that have not ended */
+    size_t running;    /* of these, those that workers have */
     size_t wakes;      /* its wake-ups in the queue: 0 or 1 */
     bool unknown;      /* the gateway lacked the agent when it was last asked */
 };
@@ -102,12 +103,13 @@ struct send_queue {
     size_t idle_workers;     /* blocked in send_queue_take */
     struct send_policy policy;
     int64_t close_deadline_ms;
-    bool session_lanes;    /* lanes are sessions, not agents */
-    bool wake_was_last;    /* of what was taken to ask an agent: a wake-up */
-    bool page_was_full;    /* the last one: whatever ends makes room in the next */
-    bool caught_up;        /* a page has come that was complete and for which there was room */
-    bool poll_owed;        /* a page with something new is expected and not asked for yet */
-    bool held_by_operator; /* in addition to the policy */
+    char reserved_id[ID_BYTES]; /* settled or unknown, and being retried; "" for none */
+    bool session_lanes;         /* lanes are sessions, not agents */
+    bool wake_was_last;         /* of what was taken to ask an agent: a wake-up */
+    bool page_was_full;         /* the last one: whatever ends makes room in the next */
+    bool caught_up;             /* a page has come that was complete and for which there was room */
+    bool poll_owed;             /* a page with something new is expected and not asked for yet */
+    bool held_by_operator;      /* in addition to the policy */
     bool closed;
 };
 

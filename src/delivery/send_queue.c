@@ -235,6 +235,7 @@ static struct entry *take_work_locked(
         queue->resume_ms = resume_ms;
     entry->queue.lane->busy = entry->queue.lane->busy || !entry->queue.ahead;
     entry->queue.lane->looks_left -= entry->queue.ahead;
+    entry->queue.lane->agent->running += entry->kind == ENTRY_DELIVERY ? 1 : 0;
     queue_remove_ready_locked(queue, entry);
     if (entry->queue.ahead)
         queue_add_looked_at_locked(queue, entry);
@@ -486,6 +487,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     count_look_locked(queue, entry);
     entry->queue.place = PLACE_NONE;
     queue->running--;
+    lane->agent->running -= entry->kind == ENTRY_DELIVERY ? 1 : 0;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;
     if (entry->queue.activity != NULL)
         *entry->queue.activity = (struct activity){.since_ms = clock_monotonic_ms()};

@@ -49,7 +49,8 @@ struct gateway_supervisor {
     /* Immutable. */
     struct argv command;
     char *state_dir;
-    int stop_fd; /* an eventfd, readable once shutdown has begun */
+    int stop_fd;        /* an eventfd, readable once shutdown has begun */
+    int64_t created_ms; /* monotonic */
     void (*on_change)(void *context, bool started);
     void *context;
 
@@ -81,6 +82,7 @@ int supervisor_create(struct gateway_supervisor **supervisor,
     created->on_change = settings->on_change;
     created->context = settings->context;
     created->answers_from_ms = SYNC_NO_DEADLINE;
+    created->created_ms = clock_monotonic_ms();
     created->state_dir = strdup(settings->state_dir);
     created->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     mutex_init(&created->lock);
@@ -109,6 +111,16 @@ void supervisor_status(struct gateway_supervisor *supervisor, struct supervisor_
     mutex_lock(&supervisor->lock);
     *status = supervisor->status;
     mutex_unlock(&supervisor->lock);
+}
+
+bool supervisor_is_starting(struct gateway_supervisor *supervisor, int64_t now_ms)
+{
+    mutex_lock(&supervisor->lock);
+    bool is_first = supervisor->status.last_exit_at_ms == 0 && supervisor->status.restarts == 0;
+    bool is_starting = is_first && !supervisor->status.accepting &&
+                       now_ms - supervisor->created_ms < SUPERVISOR_STARTING_MS;
+    mutex_unlock(&supervisor->lock);
+    return is_starting;
 }
 
 void supervisor_record_answer(struct gateway_supervisor *supervisor, int64_t asked_ms)

@@ -362,6 +362,17 @@ static enum http_failure client_classify(
     return code == CURLE_OPERATION_TIMEDOUT ? HTTP_TIMED_OUT : HTTP_LOST;
 }
 
+/* How OpenSSL takes bytes that are no TLS; HTTP/1 is answered by plain servers in this way. */
+static bool reason_is_plain_http(enum http_step step, const char *reason)
+{
+    static const char *const signs[] = {
+        "wrong version number", "packet length too long", "http request", "record layer failure"};
+    for (size_t i = 0; step == HTTP_STEP_TLS && i < sizeof signs / sizeof signs[0]; i++)
+        if (strstr(reason, signs[i]) != NULL)
+            return true;
+    return false;
+}
+
 static void response_set_reason(
     const struct http_client *client, CURLcode code, struct http_response *response)
 {
@@ -373,6 +384,10 @@ static void response_set_reason(
             client->request->response_limit_bytes);
     else if (response->failure == HTTP_ABORTED)
         text_copy(response->reason, sizeof response->reason, aborted);
+    else if (reason_is_plain_http(response->step, reason))
+        snprintf(response->reason, sizeof response->reason,
+            "the URL says https, but this port does not answer with TLS: it is probably plain "
+            "http, or the wrong port");
     else
         text_quote(response->reason, sizeof response->reason, reason, strlen(reason));
 }

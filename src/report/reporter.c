@@ -106,6 +106,7 @@ static bool send_report(struct reporter *reporter, const struct service *for_rou
         atomic_store(&reporter->parts.stats->last_report_ms, now_ms);
     } else if (outcome != CONVEX_ABORTED) {
         reporter->failures++;
+        stats_report_failed(reporter->parts.stats, error.text);
         log_error(component, "failed to report health: %s", error.text);
     }
     return outcome == CONVEX_SUCCESS;

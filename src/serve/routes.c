@@ -21,7 +21,7 @@
 
 static const char component[] = "Health";
 
-enum { MAX_ROUTES = 10, MISDIRECTED = 421, UNAVAILABLE = 503 };
+enum { MAX_ROUTES = 11, MISDIRECTED = 421, UNAVAILABLE = 503 };
 
 struct routes {
     struct routes_sources sources;
@@ -100,6 +100,8 @@ __asm__(".pushsection .rodata\n"
         "status_page_html_end:\n"
         "status_page_script: .incbin \"src/serve/page/page.js\"\n"
         "status_page_script_end:\n"
+        "status_page_charts: .incbin \"src/serve/page/charts.js\"\n"
+        "status_page_charts_end:\n"
         "status_page_style: .incbin \"src/serve/page/page.css\"\n"
         "status_page_style_end:\n"
         "status_page_icon: .incbin \"src/serve/page/icon.svg\"\n"
@@ -110,6 +112,8 @@ extern const char status_page_html[];
 extern const char status_page_html_end[];
 extern const char status_page_script[];
 extern const char status_page_script_end[];
+extern const char status_page_charts[];
+extern const char status_page_charts_end[];
 extern const char status_page_style[];
 extern const char status_page_style_end[];
 extern const char status_page_icon[];
@@ -123,6 +127,7 @@ static const struct {
 } page_files[] = {
     {"/", "text/html; charset=utf-8", status_page_html, status_page_html_end},
     {"/page.js", "text/javascript; charset=utf-8", status_page_script, status_page_script_end},
+    {"/charts.js", "text/javascript; charset=utf-8", status_page_charts, status_page_charts_end},
     {"/page.css", "text/css; charset=utf-8", status_page_style, status_page_style_end},
     {"/icon.svg", "image/svg+xml", status_page_icon, status_page_icon_end},
 };
@@ -195,6 +200,7 @@ int routes_start(struct routes **routes, const struct routes_sources *sources, s
         {"/status", answer_status, created},
         {"/", answer_page_file, created},
         {"/page.js", answer_page_file, created},
+        {"/charts.js", answer_page_file, created},
         {"/page.css", answer_page_file, created},
         {"/icon.svg", answer_page_file, created},
         {NULL, NULL, NULL},

@@ -17,7 +17,10 @@
 #include "serve/serve.h"
 
 #include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/sync.h"
 
@@ -262,16 +265,58 @@ static json_t *json_first_slugs(json_t *list)
     return names;
 }
 
+/* Since when nothing has gone well with the agent: a delivery makes up for failed wake-ups. */
+static int64_t failing_since_ms(
+    const struct agent_view *view, const struct stats_agent_view *attempts)
+{
+    int64_t deliveries_ms = attempts->failing_since_ms;
+    int64_t wakes_ms = view->wakes_failing_from_ms;
+    if (wakes_ms <= attempts->delivered_at_ms)
+        wakes_ms = 0;
+    if (deliveries_ms == 0 || wakes_ms == 0)
+        return deliveries_ms != 0 ? deliveries_ms : wakes_ms;
+    return deliveries_ms < wakes_ms ? deliveries_ms : wakes_ms;
+}
+
+static json_t *json_agent(const struct routes_sources *sources, const struct agent_view *view)
+{
+    size_t running;
+    size_t waiting;
+    struct stats_agent_view attempts;
+    const char *slug = view->agent.slug;
+    send_queue_agent_load(sources->queue, view->agent.id, &running, &waiting);
+    stats_agent(sources->stats, view->agent.id, &attempts);
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:b}", "agent", json_body_words(slug),
+        "lastWakeMs", json_ago(view->woken_at_ms), "nextWakeMs",
+        view->due_ms != 0 ? json_until(view->due_ms) : json_null(), "lastReplyMs",
+        json_ago(attempts.delivered_at_ms), "inFlight", (json_int_t)running, "waiting",
+        (json_int_t)waiting, "failingMs", json_ago(failing_since_ms(view, &attempts)),
+        "knownToGateway", gateway_roster_has(sources->roster, slug));
+}
+
+static json_t *json_agent_list(const struct routes_sources *sources)
+{
+    size_t total;
+    json_t *list = json_array();
+    struct agent_view *views = calloc(STATUS_AGENTS, sizeof *views);
+    size_t count =
+        views != NULL ? wake_schedule_list(sources->schedule, views, STATUS_AGENTS, &total) : 0;
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_agent(sources, &views[i]));
+    free(views);
+    return list;
+}
+
 static json_t *json_agents(const struct routes_sources *sources)
 {
     json_t *missing = gateway_roster_missing(sources->roster);
     json_t *unusable = json_body_unusable_slugs(sources);
     json_int_t missing_total = (json_int_t)json_array_size(missing);
     json_int_t unusable_total = (json_int_t)json_array_size(unusable);
-    return json_pack("{s:I, s:I, s:o, s:I, s:o}", "scheduled",
+    return json_pack("{s:I, s:I, s:o, s:I, s:o, s:o}", "scheduled",
         (json_int_t)wake_schedule_count(sources->schedule), "unknownTotal", missing_total,
         "unknownToGateway", json_first_slugs(missing), "unusableTotal", unusable_total,
-        "unusableSlugs", json_first_slugs(unusable));
+        "unusableSlugs", json_first_slugs(unusable), "list", json_agent_list(sources));
 }
 
 /* A row in the order of "columns", since keys would make up most of the response. */
@@ -297,9 +342,49 @@ static json_t *json_history(const struct trend *trend)
         "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
 }
 
+/* Before it is a trouble (HEALTH_MAX_AGE_MS), and after what a restart of the gateway explains. */
+enum { FAILING_WARNING_MS = 60 * 1000 };
+
+/* Something that does not hold up deliveries now, but that an operator should look at. */
+static void add_warning(json_t *warnings, const char *sentence)
+{
+    json_array_append_new(warnings, json_body_words(sentence));
+}
+
+/*
+ * Without numbers, as a screen reader would announce each change; the page has those elsewhere.
+ * NULL without memory.
+ */
+static json_t *state_warnings(
+    const struct routes_sources *sources, const struct runtime_health *health)
+{
+    json_t *warnings = json_array();
+    json_t *missing = gateway_roster_missing(sources->roster);
+    json_t *unusable = json_body_unusable_slugs(sources);
+    struct stats_error errors[STATS_SOURCES];
+    stats_errors(sources->stats, errors);
+    if (health->oldest_failing_ms != 0 &&
+        health->now_ms - health->oldest_failing_ms > FAILING_WARNING_MS)
+        add_warning(warnings, "A notification is over a minute old, and its attempts fail");
+    if (json_array_size(missing) > 0)
+        add_warning(warnings, "The gateway does not know some of the agents");
+    if (json_array_size(unusable) > 0)
+        add_warning(warnings, "The slugs of some agents are not usable, so they are not asked");
+    if (wake_schedule_count_failing(sources->schedule) > 0)
+        add_warning(warnings, "The wake-ups of some agents fail again and again");
+    if (errors[STATS_SYNC].at_ms != 0)
+        add_warning(warnings, "The list of agents cannot be read from the board");
+    if (atomic_load(&sources->stats->dead_files) > 0)
+        add_warning(warnings, "There are dead letters; mission-control-runtime spool list shows "
+                              "them");
+    json_decref(missing);
+    json_decref(unusable);
+    return warnings;
+}
+
 /* A degraded runtime is "degraded" even if sends are paused: the outage is the worse news. */
-static const char *state_word(
-    const struct stats *stats, const struct runtime_health *health, bool held_by_operator)
+static const char *state_word(const struct stats *stats, const struct runtime_health *health,
+    bool held_by_operator, bool has_warnings)
 {
     int phase = atomic_load(&stats->phase);
     if (phase == PHASE_STARTING)
@@ -308,7 +393,9 @@ static const char *state_word(
         return "stopping";
     if (!runtime_health_is_good(health))
         return "degraded";
-    return held_by_operator ? "held" : "healthy";
+    if (held_by_operator)
+        return "held";
+    return has_warnings ? "attention" : "healthy";
 }
 
 static void add_trouble(
@@ -328,7 +415,8 @@ static json_t *state_reasons(
     json_t *reasons = json_array();
     if (held_by_operator)
         json_array_append_new(
-            reasons, json_body_words("Sends are paused by an operator; SIGUSR2 resumes them"));
+            reasons, json_body_words("Sends are paused by an operator; mission-control-runtime "
+                                     "release, or SIGUSR2, resumes them"));
     if (other_runtime)
         json_array_append_new(
             reasons, json_body_words("Another runtime seems to work on the same account, so agents "
@@ -357,12 +445,16 @@ void status_append(
     health_read(&health, sources);
     bool held_by_operator = atomic_load(&stats->held_by_operator);
     bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
+    json_t *warnings = state_warnings(sources, &health);
+    bool has_warnings = other_runtime || json_array_size(warnings) > 0;
+    char host[HOST_NAME_MAX + 1] = "";
+    gethostname(host, sizeof host - 1);
     json_t *json = json_pack(
-        "{s:s, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o}",
-        "state", state_word(stats, &health, held_by_operator), "reasons",
-        state_reasons(&health, held_by_operator, other_runtime), "heldByHand", held_by_operator,
-        "otherRuntime", other_runtime, "uptimeMs",
+        "{s:s, s:o, s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, s:o}",
+        "state", state_word(stats, &health, held_by_operator, has_warnings), "reasons",
+        state_reasons(&health, held_by_operator, other_runtime), "warnings", warnings, "heldByHand",
+        held_by_operator, "otherRuntime", other_runtime, "uptimeMs",
         (json_int_t)(clock_monotonic_ms() - stats->started_monotonic_ms), "versions",
         json_body_versions(sources), "totals", json_totals(&stats->metrics), "queue",
         json_queue(&view, sources->config), "workers", json_workers(sources), "waiting",
@@ -370,6 +462,7 @@ void status_append(
         json_status_gateway(sources), "spool", json_status_spool(stats, &view), "backend",
         json_backend(sources), "agents", json_agents(sources), "history", json_history(trend),
         "upgrade", json_status_upgrade(stats), "account",
-        json_body_words(sources->config->account_id));
+        json_body_words(sources->config->account_id), "host", json_body_words(host), "board",
+        json_body_words(sources->config->board_url));
     json_body_append(body, json, JSON_COMPACT);
 }

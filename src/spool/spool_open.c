@@ -154,6 +154,13 @@ int spool_lock(
     return state_dir_lock(dir, spool->state_fd, state_dir, error);
 }
 
+int spool_ask_runtime(const struct spool *spool, const char *state_dir, const char *request,
+    enum control_result *result, char answer[static CONTROL_ANSWER_BYTES], struct error *error)
+{
+    return control_socket_ask(
+        spool->state_fd, state_dir, request, SPOOL_ASK_MS, result, answer, error);
+}
+
 void spool_close(struct spool *spool)
 {
     if (spool == NULL)

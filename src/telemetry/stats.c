@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/sync.h"
 #include "base/text.h"
 
@@ -72,7 +73,7 @@ static void stats_record_recent(struct stats *stats, const char *part, const cha
     /* Truncated first, as it is compared with texts that were. */
     char cut[STATS_TEXT_BYTES];
     int64_t now_ms = clock_wall_ms();
-    text_copy(cut, sizeof cut, text);
+    error_copy_stable(cut, sizeof cut, text);
     mutex_lock(&stats->lock);
     struct stats_error *place = stats_recent_place_locked(stats, part, cut);
     place->at_ms = now_ms;
@@ -89,6 +90,16 @@ void stats_delivery_failed(struct stats *stats, const char *text)
 void stats_wake_failed(struct stats *stats, const char *text)
 {
     stats_record_recent(stats, "wake-up", text);
+}
+
+void stats_report_failed(struct stats *stats, const char *text)
+{
+    stats_record_recent(stats, "report", text);
+}
+
+void stats_dead_letter(struct stats *stats, const char *text)
+{
+    stats_record_recent(stats, "dead letter", text);
 }
 
 void stats_send_ended(struct stats *stats, const char *text)
@@ -148,9 +159,16 @@ static void record_attempt_locked(
 {
     mutex_assert_held(&stats->lock);
     size_t place = find_agent_place_locked(stats, agent_id);
+    struct stats_agent_view *view = &stats->agents[place].view;
+    if (stats->agents[place].at_ms == 0 || strcmp(stats->agents[place].id, agent_id) != 0)
+        *view = (struct stats_agent_view){0};
     text_copy(stats->agents[place].id, sizeof stats->agents[place].id, agent_id);
     stats->agents[place].at_ms = now_ms;
     stats->agents[place].failed = failed;
+    if (!failed)
+        *view = (struct stats_agent_view){.delivered_at_ms = clock_wall_ms()};
+    else if (view->failing_since_ms == 0)
+        view->failing_since_ms = clock_wall_ms();
 }
 
 void stats_attempt_failed(struct stats *stats, const char *agent_id, int64_t now_ms)
@@ -167,6 +185,16 @@ void stats_attempt_succeeded(struct stats *stats, const char *agent_id, int64_t 
     mutex_lock(&stats->lock);
     record_attempt_locked(stats, agent_id, false, now_ms);
     stats->attempts = (struct stats_attempts_view){.since_ms = now_ms};
+    mutex_unlock(&stats->lock);
+}
+
+void stats_agent(struct stats *stats, const char *agent_id, struct stats_agent_view *view)
+{
+    *view = (struct stats_agent_view){0};
+    mutex_lock(&stats->lock);
+    for (size_t i = 0; i < STATS_AGENTS; i++)
+        if (stats->agents[i].at_ms != 0 && strcmp(stats->agents[i].id, agent_id) == 0)
+            *view = stats->agents[i].view;
     mutex_unlock(&stats->lock);
 }
 

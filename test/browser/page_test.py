@@ -1,6 +1,7 @@
 """Tests the status page in a browser. Usage: page_test.py BUILD CHROMIUM"""
 
 import re
+import socket
 import sys
 import time
 
@@ -40,6 +41,9 @@ return found;
 BACKGROUND = "return getComputedStyle(document.body).backgroundColor"
 
 
+BOARD = "http://board.example/"
+
+
 class Failure(Exception):
     """A failed check of a test."""
 
@@ -60,12 +64,33 @@ def tile(browser, name):
             return tile.querySelector(".value").textContent;""", name)
 
 
+def agent_rows(browser):
+    """The cells of the table of agents, by agent and heading."""
+    return browser.run("""
+        const heads = [...document.querySelector("#agents").parentNode.tHead.rows[0].cells];
+        return Object.fromEntries([...document.querySelectorAll("#agents tr")].map((row) =>
+          [row.cells[0].textContent, Object.fromEntries([...row.cells].map((one, i) =>
+            [heads[i].textContent, one.textContent]))]));""")
+
+
+def cell(browser, agent, heading):
+    return agent_rows(browser).get(agent, {}).get(heading, "")
+
+
 def test_idle_page_renders(browser, harness):
     browser.open(harness.page())
     wait_for_state(browser, "Healthy")
     expect(browser.run("return document.title") ==
-           "Healthy - %s - Mission Control runtime" % ACCOUNT,
+           "Healthy - %s - %s - Mission Control runtime" % (ACCOUNT, socket.gethostname()),
            "wrong title")
+    expect(browser.text("#account") == ACCOUNT, "the header does not name the account")
+    expect(browser.text("#where") == "%s, 127.0.0.1:%d" % (socket.gethostname(), harness.runtime.port),
+           "the header does not name the host: " + browser.text("#where"))
+    expect(browser.run("return document.getElementById('board').href") == BOARD,
+           "no link to the board")
+    expect(browser.text("#charts-title") == "Last 2 minutes", "the axis does not begin short")
+    labels = browser.run("return document.querySelector('#chart-queue').textContent")
+    expect("-2 min" in labels and "-30 min" not in labels, "wrong labels of the axis: " + labels)
     expect(tile(browser, "Delivered") == "0", "deliveries are shown before the first one")
     expect("nothing delivered yet" in browser.text("#charts"), "an empty chart has no label")
     expect(browser.text("#waiting-caption") == "None.", "waiting notifications are shown")
@@ -82,6 +107,56 @@ def test_deliveries_update_the_page(browser, harness):
     for chart in ("rate", "latency"):
         expect(browser.run("return document.querySelector(arguments[0])", "#chart-%s .one" % chart),
              "no line in chart " + chart)
+
+
+def test_rate_of_the_first_minute_is_what_there_was(browser, harness):
+    """Neither extrapolated nor different in tile and chart."""
+    expect(tile(browser, "Rate") == "12 per min", "the rate is " + tile(browser, "Rate"))
+    expect("Delivered: last 12, highest 12" in browser.text("#charts"),
+           "the chart has another rate: " + browser.text("#charts"))
+
+
+def test_axis_grows_to_half_an_hour(browser, harness):
+    lengths = browser.run("""
+        return [1, 119, 121, 299, 301, 700, 1300, 1900].map((s) =>
+          axisFor([{ lastedMs: s * 1000 }])[0]);""")
+    expect(lengths == [2, 2, 5, 5, 10, 20, 30, 30], "wrong lengths of the axis: %s" % lengths)
+
+
+def test_agents_are_listed_with_what_an_operator_asks(browser, harness):
+    """One is at work, one is refused, one is only woken, and one is unknown to the gateway."""
+    slugs = ["ada", "bob", "cleo", "dora"]
+    seeded = harness.post(harness.board, "seed", {
+        "agents": [{"slug": slug} for slug in slugs], "tasks": [{"title": "all"}]})
+    harness.post(harness.gateway, "seed", {"agents": [{"slug": slug} for slug in slugs[:3]]})
+    harness.post(harness.gateway, "faults", {"gateway": [
+        {"match": {"agent": "ada"}, "action": "hold"},
+        {"match": {"agent": "bob"}, "action": "status", "status": 400}]})
+    for agent in (0, 0, 1):
+        harness.post(harness.board, "notify", {
+            "agent": seeded["agents"][agent]["id"], "task": seeded["tasks"][0]["id"],
+            "type": "assignment"})
+    harness.post(harness.board, "settings", {"hide_agents": False})
+    try:
+        wait_for(lambda: cell(browser, "ada", "In flight") == "1", "no run is in flight")
+        wait_for(lambda: cell(browser, "ada", "Waiting") == "1", "nothing waits")
+        wait_for(lambda: cell(browser, "bob", "Failing").startswith("for "), "it does not fail")
+        wait_for(lambda: "ago" in cell(browser, "cleo", "Last wake-up"), "it was not woken")
+        wait_for(lambda: cell(browser, "dora", "Known to the gateway") == "no", "it is known")
+        wait_for_state(browser, "Attention")
+        expect("The gateway does not know some of the agents" in browser.text("#reasons"),
+               "the page does not say what needs a look")
+        expect(cell(browser, "cleo", "Next").startswith("in "), "its next wake-up is missing")
+        expect(cell(browser, "cleo", "Failing") == "no", "a good agent fails")
+        expect(cell(browser, "cleo", "Last reply") == "none yet", "a reply without a delivery")
+        expect(cell(browser, "ada", "Known to the gateway") == "yes", "it is not known")
+    finally:
+        harness.post(harness.gateway, "faults/clear", {})
+    wait_for(lambda: tile(browser, "Undelivered") == "0", "waiting work was not delivered")
+    wait_for(lambda: "ago" in cell(browser, "ada", "Last reply"), "its reply is not shown")
+    wait_for(lambda: cell(browser, "bob", "Failing") == "no", "it still fails")
+    harness.post(harness.board, "settings", {"hide_agents": True})
+    wait_for_state(browser, "Healthy")
 
 
 def test_latency_beyond_the_histogram_is_shown_as_a_bound(browser, harness):
@@ -124,7 +199,7 @@ def test_busy_workers_and_waiting_work_are_shown(browser, harness):
 def test_paused_sends_are_shown(browser, harness):
     harness.toggle_pause()
     wait_for_state(browser, "Sends paused")
-    expect("SIGUSR2 resumes them" in browser.text("#reasons"),
+    expect("mission-control-runtime release, or SIGUSR2, resumes them" in browser.text("#reasons"),
            "the page does not say how to resume")
     harness.toggle_pause()
     wait_for_state(browser, "Healthy")
@@ -235,9 +310,9 @@ def test_roles_names_and_keyboard_access_are_complete(browser, harness):
     for chart in ("rate", "latency", "queue", "busy"):
         role, name = browser.accessible("#chart-" + chart)
         expect(role in ("img",
-               "image") and "last 30 minutes" in name, "chart %s: role %s, name %s" % (
+               "image") and re.search("last [0-9]+ minutes", name), "chart %s: role %s, name %s" % (
             chart, role, name))
-    for region in ("state", "charts-title", "waiting-title", "workers-title", "errors-title",
+    for region in ("state", "charts-title", "agents-title", "waiting-title", "workers-title", "errors-title",
                    "gateway-title", "spool-title", "backend-title"):
         selector = "#state" if region == "state" else "section[aria-labelledby=%s]" % region
         role, name = browser.accessible(selector)
@@ -305,7 +380,7 @@ def test_lost_runtime_is_shown(browser, harness):
     wait_for(lambda: re.fullmatch(r"last seen \d+ s ago", browser.text("#seen")),
              "the time of the last answer is missing")
     expect("No response" in browser.run("return document.title"), "wrong title")
-    expect(tile(browser, "Delivered") == "19", "the last known values were cleared")
+    expect(tile(browser, "Delivered") == "22", "the last known values were cleared")
     harness.start_runtime()
     wait_for(lambda: browser.text("#state-word") not in ("No response", "Starting"),
              "the restarted runtime does not appear")
@@ -354,7 +429,8 @@ def main():
     build, program = sys.argv[1:]
     harness = Harness(build, ["worker1", "worker2", "worker3"],
                       settings={"DELIVERY_BACKOFF_BASE_MS": "100", "DELIVERY_BACKOFF_MAX_MS": "1000",
-                                "HEALTH_CHECK_INTERVAL": "5000"})
+                                "HEALTH_CHECK_INTERVAL": "5000", "AGENT_SYNC_INTERVAL": "500",
+                                "BOARD_URL": BOARD})
     try:
         harness.start_runtime()
         return run_tests(globals(), program, harness)

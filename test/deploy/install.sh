@@ -79,7 +79,7 @@ settings() {
 
 # The arguments that the source knows.
 arguments() {
-    sed -n 's/^ *{"\([a-z-]*\)", ARGUMENTS_.*/\1/p' src/config/usage.c | grep -vx -- -h
+    sed -n 's/^ *{"\([a-z-]*\)", ARGUMENTS_.*/\1/p' src/config/usage.c | grep -vxE -- '-[hv]'
     printf '%s\n' --env-file --json
 }
 
@@ -114,6 +114,21 @@ completion_narrows() {
     [[ $(completions mission-control-runtime doc) == doctor ]] &&
         [[ $(completions mission-control-runtime spool re) == retry ]] &&
         [[ $(completions mission-control-runtime --env-file VERS) == VERSION ]]
+}
+
+# With a stand-in for the program: ids of dead letters for what changes them, of all records for show.
+completion_offers_ids() {
+    cat >"$work/runtime" <<'END'
+#!/bin/bash
+[[ $* == '--env-file /etc/x.env spool list' ]] || exit 78
+printf 'where  id       agent\nspool  js_live  jarvis\ndead   js_late  jarvis\ndead   js_more  friday\n'
+printf 'spool/: 1 record: none\ndead/: 2 records\n'
+END
+    chmod +x "$work/runtime"
+    [[ $(completions "$work/runtime" --env-file /etc/x.env spool retry js_) == $'js_late\njs_more' ]] &&
+        [[ $(completions "$work/runtime" --env-file /etc/x.env spool drop js_late js_m) == js_more ]] &&
+        [[ $(completions "$work/runtime" --env-file /etc/x.env spool show "") == $'js_live\njs_late\njs_more' ]] &&
+        [[ -z $(completions "$work/runtime" spool show "") ]]
 }
 
 # As if the checkout and the engine's unit were there.
@@ -161,6 +176,7 @@ main() {
     check "the completion is valid bash" bash -n "$completion"
     check "the completion offers every argument" completion_has_arguments
     check "the completion narrows by prefix" completion_narrows
+    check "the completion offers ids" completion_offers_ids
     finish
 }
 

@@ -130,6 +130,36 @@ wrong_request_is_refused() {
     fails grep -E '^(pull|tag|compose (build|pull|up))' "$work/docker.log"
 }
 
+# One line that says what to install, and no error of the shell or of a recipe's command.
+missing_docker_is_named() {
+    local target
+    for target in docker-ps docker-logs docker-up; do
+        fails make -s "$target" DOCKER=no-such-docker 2>"$work/output"
+        grep -F "$target needs no-such-docker, which is not installed: install Docker Engine" "$work/output"
+        fails grep -iE 'no such file|command not found' "$work/output"
+    done
+}
+
+# As after scripts/demo.sh of root in the same checkout.
+foreign_build_is_named() {
+    local user=nobody
+    mkdir -p "$work/built/obj"
+    chmod 755 "$work" "$work/built" "$work/built/obj"
+    make -s -n BUILD="$work/built" help >/dev/null
+    fails setpriv --reuid="$user" --clear-groups make -n BUILD="$work/built" all 2>"$work/output"
+    cat "$work/output"
+    grep -F "$user cannot write $work/built" "$work/output"
+    grep -F "sudo chown -R $user $work/built, or build elsewhere, make BUILD=build-$user" "$work/output"
+}
+
+check_foreign_build() {
+    if ((EUID != 0)); then
+        skip "the build of another user" "only root can become one"
+    elif has_tools "the build of another user" setpriv; then
+        check "the build of another user is named" foreign_build_is_named
+    fi
+}
+
 # What the demo plays is tested by playing it (scripts/test.sh demo).
 demo_knows_two_backends() {
     fails scripts/demo.sh --once --backend v2 2>"$work/output"
@@ -201,6 +231,8 @@ main() {
     check "the image of the requested version is pulled" requested_image_is_pulled
     check "an image of another version is rolled back" other_image_is_rolled_back
     check "a request that names no version is refused" wrong_request_is_refused
+    check "a missing docker is named in one line" missing_docker_is_named
+    check_foreign_build
     check "the demo rejects an unknown version of the backend" demo_knows_two_backends
     finish
 }

@@ -38,7 +38,7 @@ static void test_foreign_hosts_are_refused(void **state)
 {
     struct test_env *env = *state;
     static const char *const guarded[] = {
-        "/", "/status", "/health", "/version", "/page.js", "/page.css", "/icon.svg"};
+        "/", "/status", "/health", "/version", "/page.js", "/charts.js", "/page.css", "/icon.svg"};
     static const char *const open[] = {"/livez", "/readyz", "/metrics"};
     test_env_start_runtime(env, NULL);
     unsigned port = env->health_port;

@@ -95,6 +95,7 @@ static void test_only_what_agents_say_to_people_is_posted(void **state)
         test_env_is_v1(env) ? "mission_control_notifications_silent_total 2\n"
                             : "mission_control_notifications_silent_total 3\n",
         true);
+    test_env_wait_log(env, "[Delivery] Silent ");
     test_env_wait_log(env, "reason=silent");
     json_decref(messages);
     json_decref(rows);

@@ -47,6 +47,28 @@ static void test_check_config_hides_secrets(void **state)
     assert_false(process_has_output(&env->runtime, TEST_GATEWAY_TOKEN));
 }
 
+static void test_start_names_what_it_uses(void **state)
+{
+    struct test_env *env = *state;
+    char rest[512];
+    char directory[512];
+    test_env_start_runtime(env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=7"));
+    snprintf(directory, sizeof directory, "State directory: %s/state\n", env->dir);
+    const char *const lines[] = {"Runtime Service v" MISSION_CONTROL_VERSION " OpenClaw v",
+        "Account ID: " TEST_ACCOUNT "\n",
+        "Convex URL: http://127.0.0.1:", "Gateway: http://127.0.0.1:", directory, "Workers: 7\n",
+        "Listening on 127.0.0.1 port "};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        test_env_wait_log(env, lines[i]);
+    test_env_stop_runtime(env);
+    process_fini(&env->runtime);
+    test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_URL="));
+    assert_true(process_wait_output(&env->runtime, "Gateway: ", TEST_WAIT_MS, rest, sizeof rest));
+    assert_string_equal(rest, "disabled, because OPENCLAW_GATEWAY_URL is set to nothing; no agent "
+                              "is asked, and notifications wait");
+    test_env_stop_runtime(env);
+}
+
 static void test_unknown_argument_exits_64(void **state)
 {
     struct test_env *env = *state;
@@ -405,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_ENV(test_every_bad_setting_is_reported_at_once),
         TEST_IN_ENV(test_check_config_hides_secrets),
+        TEST_IN_ENV(test_start_names_what_it_uses),
         TEST_IN_ENV(test_unknown_argument_exits_64),
         TEST_IN_ENV(test_env_file_yields_to_the_environment),
         TEST_IN_ENV(test_second_runtime_on_a_state_dir_exits_75),

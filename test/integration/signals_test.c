@@ -306,6 +306,40 @@ static void test_sigusr2_pauses_and_resumes_sends(void **state)
     test_env_stop_runtime(env);
 }
 
+/* Runs a command beside the runtime, which must succeed and print the words. */
+static void expect_command_prints(struct test_env *env, const char *command, const char *words)
+{
+    test_env_launch(env, &env->second, NULL, STRINGS(command));
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 0);
+    assert_true(process_wait_output(&env->second, words, TEST_WAIT_MS, NULL, 0));
+    process_fini(&env->second);
+}
+
+/* Unlike the signal, which toggles, and cannot be repeated when one is not sure that it came. */
+static void test_hold_and_release_are_idempotent(void **state)
+{
+    struct test_env *env = *state;
+    test_env_start_runtime(env, NULL);
+    expect_command_prints(env, "release", "nothing to do: sends are not paused");
+    expect_command_prints(env, "hold", "sends are paused; agents are not asked until release");
+    expect_paused(env, true);
+    expect_command_prints(env, "hold", "nothing to do: sends are paused");
+    expect_paused(env, true);
+    json_decref(board_load(env, 1, 1));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    process_signal(&env->runtime, SIGUSR2);
+    test_env_wait_log(env, "sends resumed by operator (SIGUSR2)");
+    test_env_wait(env, "delivered=1");
+    expect_command_prints(env, "hold", "sends are paused");
+    expect_command_prints(env, "release", "sends are not paused");
+    expect_paused(env, false);
+    test_env_wait_log(env, "sends resumed by operator (release)");
+    test_env_stop_runtime(env);
+    test_env_launch(env, &env->second, NULL, STRINGS("hold"));
+    assert_int_equal(process_wait_exit(&env->second, TEST_WAIT_MS), 69);
+}
+
 /* Waits until a pending signal has been taken, so another like it does not merge with it. */
 static void wait_until_signal_taken(const struct process *process, int number)
 {
@@ -378,6 +412,7 @@ static void test_second_signal_exits_with_a_stalled_log_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST_IN_ENV(test_hold_and_release_are_idempotent),
         TEST_IN_ENV(test_sighup_applies_a_rotated_service_token),
         TEST_IN_ENV(test_sighup_with_a_broken_token_file_changes_nothing),
         TEST_IN_ENV(test_sighup_applies_the_env_file_as_a_whole),

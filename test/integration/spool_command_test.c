@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -262,6 +263,12 @@ static void test_wrong_arguments_exit_64(void **state)
     static const char *const usage[] = {"list, show ID, retry ID..., drop ID...", NULL};
     expect_output(env, 64, STRINGS("spool"), usage);
     expect_output(env, 64, STRINGS("spool", "empty"), usage);
+    /* Also where no setting is right. */
+    test_env_launch(
+        env, &env->runtime, STRINGS("ACCOUNT_ID", "LOG_LEVEL=loud"), STRINGS("spool", "lst"));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 64);
+    test_env_wait_log(env, "unknown command \"spool lst\"; expected one of list, show ID");
+    process_fini(&env->runtime);
     expect_output(env, 64, STRINGS("spool", "list", "js1"), usage);
     expect_output(env, 64, STRINGS("spool", "show"), usage);
     expect_output(env, 64, STRINGS("spool", "show", "js1", "js2"), usage);
@@ -340,22 +347,34 @@ static void test_root_follows_no_link(void **state)
     expect_output(env, 0, STRINGS("spool", "list"), STRINGS("js_late"));
 }
 
-static void test_only_list_and_show_work_beside_a_runtime(void **state)
+static void test_list_and_show_work_beside_a_runtime(void **state)
 {
     struct test_env *env = *state;
-    char owner[64];
     save_reply(env, "js_late", "late", true);
     test_env_start_runtime(env, NULL);
-    snprintf(owner, sizeof owner, "process %d", (int)env->runtime.pid);
-    expect_output(
-        env, 75, STRINGS("spool", "retry", "js_late"), STRINGS(owner, "needs the runtime stopped"));
-    expect_output(
-        env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner, "needs the runtime stopped"));
-    assert_true(state_file_exists(env, "dead/js_late.json"));
     write_state_file(env, "spool/js_next.json.new", "a write that goes on");
     expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js_late"));
     expect_output(env, 0, STRINGS("spool", "show", "js_late"), STRINGS("late"));
     assert_true(state_file_exists(env, "spool/js_next.json.new"));
+    test_env_stop_runtime(env);
+}
+
+/* As beside a runtime of an earlier release, which has no control socket. */
+static void test_runtime_that_cannot_be_asked_has_to_be_stopped(void **state)
+{
+    struct test_env *env = *state;
+    char owner[64];
+    char path[PATH_BYTES];
+    save_reply(env, "js_late", "late", true);
+    test_env_start_runtime(env, NULL);
+    snprintf(owner, sizeof owner, "process %d", (int)env->runtime.pid);
+    state_path(env, "control", path);
+    assert_int_equal(unlink(path), 0);
+    expect_output(env, 75, STRINGS("spool", "retry", "js_late"),
+        STRINGS(owner, "the runtime cannot be asked", "has to be stopped first"));
+    expect_output(env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner));
+    assert_true(state_file_exists(env, "dead/js_late.json"));
+    expect_output(env, 69, STRINGS("hold"), STRINGS("no runtime listens on"));
     test_env_stop_runtime(env);
     expect_output(env, 0, STRINGS("spool", "drop", "js_late"), STRINGS("js_late: dropped"));
 }
@@ -500,6 +519,134 @@ static void test_retry_without_a_reply_runs_the_agent(void **state)
     assert_int_equal(board_requests_for(env, id), 1);
 }
 
+/* The runtime goes on meanwhile: the reply is posted now, once, and no agent is asked. */
+static void test_running_runtime_posts_a_retried_reply_once(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    int count;
+    load_dead_letter(env, "the late reply", id);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("the runtime posts its reply"));
+    test_env_wait(env, "delivered=1");
+    expect_output(
+        env, 1, STRINGS("spool", "retry", id, "js_nowhere"), STRINGS("js_nowhere: no record"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    assert_true(test_env_health_has(env, "/health", "\"dead\": 0"));
+    json_t *messages = board_documents(env, "messages");
+    const json_t *message = board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(board_string(message, "content"), "the late reply");
+    json_decref(messages);
+    test_env_wait_log(env, "[Control] by an operator: ");
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+    assert_false(state_file_exists(env, "control"));
+}
+
+static void test_running_runtime_asks_again_for_a_retried_letter_without_reply(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    load_dead_letter(env, NULL, id);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    assert_int_equal(board_requests_for(env, id), 0);
+    expect_output(env, 0, STRINGS("spool", "retry", id), STRINGS("the agent is asked again\n"));
+    test_env_wait(env, "delivered=1");
+    test_env_wait_calls(env, "listUndeliveredNotifications", 2);
+    assert_int_equal(board_requests_for(env, id), 1);
+    test_env_stop_runtime(env);
+}
+
+static void test_running_runtime_keeps_a_dropped_letter_settled(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    load_dead_letter(env, "the late reply", id);
+    test_env_start_runtime(env, NULL);
+    expect_output(
+        env, 0, STRINGS("spool", "drop", id), STRINGS("dropped with a reply of 14 bytes"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 3);
+    assert_int_equal(board_requests_for(env, id), 0);
+    assert_true(test_env_health_has(env, "/health", "\"dead\": 0"));
+    test_env_stop_runtime(env);
+    assert_int_equal(test_env_stat(env, NULL, "delivered"), 0);
+}
+
+/* Why: in the list, whether the runtime still tries or has given up, in its log and on its page. */
+static void test_reason_of_a_reply_that_is_refused_is_shown(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "createMessageFromAgent",
+                                 "behaviour", "function_error", "message", "the thread is locked"));
+    test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=1500",
+                                    "DELIVERY_BACKOFF_BASE_MS=300", "DELIVERY_BACKOFF_MAX_MS=300"));
+    test_env_wait_log(env, "Failed to deliver");
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("spool  js", "the thread is locked"));
+    test_env_wait_log(env, "moved to dead/");
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js", "the thread is locked"));
+    assert_true(process_has_output(&env->runtime, "the thread is locked"));
+    assert_true(test_env_health_has(env, "/status", "\"part\":\"dead letter\""));
+    test_env_stop_runtime(env);
+    process_fini(&env->runtime);
+    test_env_start_runtime(env, NULL);
+    assert_true(test_env_health_has(env, "/status", "\"part\":\"dead letter\""));
+    test_env_wait_words(env, "/status", "\"state\":\"attention\"", true);
+    test_env_stop_runtime(env);
+}
+
+/* Its letter is of an earlier end; the notification itself is with a worker. */
+static void test_notification_in_hand_is_not_retried(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    board_hold_agents(env, "agent");
+    board_load_one(env, id);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "in_flight=1");
+    struct spool_record record = make_record(id, "an earlier reply");
+    struct spool *spool = open_spool(env, TEST_ACCOUNT);
+    assert_int_equal(spool_save(spool, &record, true, NULL), 0);
+    assert_int_equal(spool_bury(spool, id, NULL), 0);
+    spool_close(spool);
+    free(record.reply);
+    expect_output(env, 1, STRINGS("spool", "retry", id),
+        STRINGS("unchanged: the runtime has this notification in hand"));
+    board_release(env, "agent");
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+    assert_int_equal(board_requests_for(env, id), 1);
+}
+
+/* Killed between the disk and the queue: the next start posts what is in spool/, once. */
+static void test_kill_amid_a_retry_loses_and_repeats_nothing(void **state)
+{
+    struct test_env *env = *state;
+    char id[ID_BYTES];
+    int count;
+    env->runtime_program = "stop-points/mission-control-runtime";
+    load_dead_letter(env, "the late reply", id);
+    test_env_start_runtime(env, STRINGS("MISSION_CONTROL_STOP_AT=after_exhume:1"));
+    expect_output(env, 1, STRINGS("spool", "retry", id),
+        STRINGS("it is not known whether this was done; see spool list"));
+    assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 128 + SIGKILL);
+    process_fini(&env->runtime);
+    assert_true(state_file_exists(env, "control"));
+    expect_output(env, 0, STRINGS("spool", "list"), STRINGS("spool/: 1 record: 1 replied"));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "delivered=1");
+    test_env_stop_runtime(env);
+    json_t *messages = board_documents(env, "messages");
+    board_message_for(messages, id, &count);
+    assert_int_equal(count, 1);
+    json_decref(messages);
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 0);
+}
+
 /* After a rollback: the notification is still listed, but its record may hold a reply. */
 static void test_record_of_a_newer_release_is_not_sent_again(void **state)
 {
@@ -542,7 +689,14 @@ int main(void)
         TEST_IN_ENV(test_show_escapes_the_reply_on_a_terminal),
         TEST_IN_ENV(test_wrong_arguments_exit_64),
         TEST_IN_ENV(test_missing_or_foreign_state_dir_is_refused),
-        TEST_IN_ENV(test_only_list_and_show_work_beside_a_runtime),
+        TEST_IN_ENV(test_list_and_show_work_beside_a_runtime),
+        TEST_IN_ENV(test_runtime_that_cannot_be_asked_has_to_be_stopped),
+        TEST_ON_BOTH(test_running_runtime_posts_a_retried_reply_once),
+        TEST_ON_BOTH(test_running_runtime_asks_again_for_a_retried_letter_without_reply),
+        TEST_IN_ENV(test_running_runtime_keeps_a_dropped_letter_settled),
+        TEST_ON_BOTH(test_reason_of_a_reply_that_is_refused_is_shown),
+        TEST_IN_ENV(test_notification_in_hand_is_not_retried),
+        TEST_ON_BOTH(test_kill_amid_a_retry_loses_and_repeats_nothing),
         TEST_IN_ENV(test_root_works_as_the_owner_of_the_directory),
         TEST_IN_ENV(test_root_follows_no_link),
         TEST_IN_ENV(test_drop_removes_dead_letters_only),

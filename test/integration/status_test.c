@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -99,6 +100,8 @@ static void test_each_file_has_its_headers(void **state)
     test_env_start_runtime(env, NULL);
     expect_file(env, "/", "Content-Type: text/html; charset=utf-8\r\n", PAGE_POLICY,
         "<!doctype html>\n<html lang=\"en\">");
+    expect_file(env, "/charts.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
+        "\"use strict\";");
     expect_file(env, "/page.js", "Content-Type: text/javascript; charset=utf-8\r\n", PAGE_POLICY,
         "\"use strict\";");
     expect_file(
@@ -164,6 +167,78 @@ static void test_status_shows_completed_work(void **state)
         delivered += json_integer_value(json_array_get(sample, 1));
     }
     assert_int_equal(delivered, 6);
+    json_decref(status);
+    test_env_stop_runtime(env);
+}
+
+/* The error of that part whose text has the words, or NULL; borrowed from status. */
+static json_t *find_error(json_t *status, const char *part, const char *words)
+{
+    size_t i;
+    json_t *error;
+    json_array_foreach (value_at(status, "errors"), i, error)
+        if (strcmp(string_at(error, "part"), part) == 0 &&
+            strstr(string_at(error, "text"), words) != NULL)
+            return error;
+    return NULL;
+}
+
+/* Each part that the backend refuses says so once, however often it is refused. */
+static void test_refusals_of_the_backend_are_among_the_errors(void **state)
+{
+    struct test_env *env = *state;
+    json_decref(test_env_post(
+        env, "/sandbox/token", json_pack("{s:s}", "secret", "fedcba9876543210fedcba9876543210")));
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=50", "HEALTH_CHECK_INTERVAL=50",
+                                    "DELIVERY_BACKOFF_BASE_MS=10", "DELIVERY_BACKOFF_MAX_MS=20"));
+    test_env_wait_calls(env, "listUndeliveredNotifications", 5);
+    test_env_wait_calls(env, "updateRuntimeStatus", 5);
+    json_t *status = wait_status_value(env, "state", 0, "degraded");
+    static const char *const parts[] = {"delivery", "agents", "report"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const json_t *error = find_error(status, parts[i], "Invalid service token");
+        assert_non_null(error);
+        assert_true(json_integer_value(json_object_get(error, "times")) > 2);
+    }
+    assert_true(json_array_size(value_at(status, "errors")) <= 6);
+    json_decref(status);
+    test_env_stop_runtime(env);
+}
+
+static void test_status_401_of_the_backend_is_among_the_errors(void **state)
+{
+    struct test_env *env = *state;
+    board_backend_fault(env, json_pack("{s:s, s:s, s:i}", "action", "listUndeliveredNotifications",
+                                 "behaviour", "status", "status", 401));
+    test_env_start_runtime(env, NULL);
+    json_t *status = wait_status_value(env, "backend.pollFailures", 1, NULL);
+    assert_non_null(find_error(status, "delivery", "401"));
+    json_decref(status);
+    test_env_stop_runtime(env);
+}
+
+static void test_status_lists_agents_and_what_needs_a_look(void **state)
+{
+    struct test_env *env = *state;
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    json_decref(board_load(env, 3, 2));
+    test_env_list_agents(env, true);
+    test_env_start_runtime(env, STRINGS("AGENT_SYNC_INTERVAL=50", "BOARD_URL=http://board.lan/x/"));
+    test_env_wait(env, "delivered=3");
+    json_t *status = wait_status_value(env, "agents.scheduled", 2, NULL);
+    json_decref(status);
+    status = wait_status_value(env, "agents.list.0.lastWakeMs", 0, NULL);
+    assert_string_equal(string_at(status, "host"), host);
+    assert_string_equal(string_at(status, "board"), "http://board.lan/x");
+    assert_int_equal(json_array_size(value_at(status, "agents.list")), 2);
+    assert_string_equal(string_at(status, "agents.list.0.agent"), "worker1");
+    assert_in_range(number_at(status, "agents.list.0.lastReplyMs"), 0, 600000);
+    assert_in_range(number_at(status, "agents.list.0.inFlight"), 0, 1);
+    assert_int_equal(number_at(status, "agents.list.0.waiting"), 0);
+    assert_true(json_is_null(value_at(status, "agents.list.0.failingMs")));
+    assert_true(json_is_true(value_at(status, "agents.list.0.knownToGateway")));
+    assert_int_equal(json_array_size(value_at(status, "warnings")), 0);
     json_decref(status);
     test_env_stop_runtime(env);
 }
@@ -288,6 +363,9 @@ static void test_status_escapes_names_and_hides_replies_and_secrets(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST_ON_BOTH(test_refusals_of_the_backend_are_among_the_errors),
+        TEST_IN_ENV(test_status_401_of_the_backend_is_among_the_errors),
+        TEST_IN_ENV(test_status_lists_agents_and_what_needs_a_look),
         TEST_IN_ENV(test_each_file_has_its_headers),
         TEST_IN_ENV(test_page_is_self_contained),
         TEST_IN_ENV(test_status_shows_completed_work),

@@ -272,6 +272,20 @@ static int64_t first_run_ms(struct test_env *gateway)
     return begun_ms;
 }
 
+/* Its absence until then is expected, and so it is no error, nor any warning. */
+static void test_starting_gateway_is_waited_for_without_an_error(void **state)
+{
+    struct test_env *env = *state;
+    struct test_env gateway;
+    start_with_sandbox(env, &gateway, NULL);
+    test_env_wait_log(env, "gateway available, sends allowed");
+    assert_false(process_has_output(&env->runtime, "Z error "));
+    assert_false(process_has_output(&env->runtime, "gateway unavailable"));
+    test_env_wait_log(env, "waiting for the gateway process to accept connections");
+    test_env_wait_log(env, ", run by this process (OPENCLAW_GATEWAY_COMMAND)");
+    test_env_stop_runtime(env);
+}
+
 /* The exit alone pauses sends: the runtime does not have to lose some first. */
 static void test_killed_gateway_is_sent_nothing_until_the_next_one_answers(void **state)
 {
@@ -579,6 +593,7 @@ int main(void)
         TEST_WITH_CHILD(test_child_output_is_logged),
         TEST_WITH_CHILD(test_child_gets_no_service_token),
         TEST_WITH_CHILD(test_killed_child_is_restarted),
+        TEST_WITH_CHILD(test_starting_gateway_is_waited_for_without_an_error),
         TEST_WITH_CHILD(test_killed_gateway_is_sent_nothing_until_the_next_one_answers),
         TEST_WITH_CHILD(test_gateway_that_refused_the_token_is_tried_again_when_restarted),
         TEST_WITH_CHILD(test_shutdown_kills_grandchildren),

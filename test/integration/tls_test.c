@@ -171,6 +171,18 @@ static void test_tls_1_2_works(void **state)
     tls_setup_stop(&tls_setup);
 }
 
+static void test_https_to_a_plain_port_is_named(void **state)
+{
+    struct test_env *env = *state;
+    char convex_url[128];
+    snprintf(convex_url, sizeof convex_url, "CONVEX_URL=https://127.0.0.1:%u",
+        test_env_sandbox_port(env));
+    test_env_start_runtime(env, STRINGS(convex_url));
+    test_env_wait_log(env, "the URL says https, but this port does not answer with TLS: it is "
+                           "probably plain http, or the wrong port");
+    test_env_stop_runtime(env);
+}
+
 static void test_unreadable_ca_file_exits_78(void **state)
 {
     struct test_env *env = *state;
@@ -191,6 +203,7 @@ int main(void)
         TEST_IN_ENV(test_unknown_authority_is_refused),
         TEST_IN_ENV(test_tls_1_1_is_refused),
         TEST_IN_ENV(test_tls_1_2_works),
+        TEST_IN_ENV(test_https_to_a_plain_port_is_named),
         TEST_IN_ENV(test_unreadable_ca_file_exits_78),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);

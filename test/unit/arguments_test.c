@@ -58,6 +58,14 @@ static void test_each_command_and_option_is_known(void **state)
     expect_action("--check-config", ARGUMENTS_CHECK_CONFIG);
     expect_action("--version --check-config", ARGUMENTS_VERSION);
     expect_action("spool list --help", ARGUMENTS_HELP);
+    expect_action("spool --help", ARGUMENTS_HELP);
+    expect_action("-v", ARGUMENTS_VERSION);
+    expect_action("version", ARGUMENTS_VERSION);
+    expect_action("-h", ARGUMENTS_HELP);
+    expect_action("help", ARGUMENTS_HELP);
+    expect_action("help spool", ARGUMENTS_HELP);
+    expect_action("hold", ARGUMENTS_HOLD);
+    expect_action("--env-file x release", ARGUMENTS_RELEASE);
 }
 
 static void test_operands_follow_spool_only(void **state)
@@ -74,6 +82,17 @@ static void test_operands_follow_spool_only(void **state)
     expect_refused("healthcheck doctor", "unknown argument \"doctor\"");
     expect_refused("heal", "unknown argument \"heal\"");
     expect_refused("spool --all", "unknown argument \"--all\"");
+}
+
+static void test_subcommands_of_spool_are_checked(void **state)
+{
+    (void)state;
+    expect_refused("spool", "spool: expected one of list, show ID, retry ID..., drop ID...");
+    expect_refused("spool lst", "unknown command \"spool lst\"; expected one of list");
+    expect_refused("spool list js1", "spool list takes no id");
+    expect_refused("spool show", "spool show takes one id");
+    expect_refused("spool retry", "spool retry takes at least one id");
+    expect_refused("hold now", "unknown argument \"now\"");
 }
 
 static void test_too_many_operands_are_refused(void **state)
@@ -105,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_command_and_option_is_known),
         cmocka_unit_test(test_operands_follow_spool_only),
+        cmocka_unit_test(test_subcommands_of_spool_are_checked),
         cmocka_unit_test(test_too_many_operands_are_refused),
         cmocka_unit_test(test_json_needs_doctor_or_spool),
         cmocka_unit_test(test_env_file_needs_one_value),

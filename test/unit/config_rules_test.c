@@ -135,7 +135,7 @@ static void test_gateway_command_must_be_well_quoted(void **state)
         {"OPENCLAW_GATEWAY_COMMAND=openclaw \\", "ends with a backslash"},
         {"OPENCLAW_GATEWAY_COMMAND=''", "does not name a program"},
         {"OPENCLAW_GATEWAY_COMMAND=\"\" gateway", "does not name a program"},
-        {"OPENCLAW_GATEWAY_COMMAND=openclaw\ngateway", "contains a control character"},
+        {"OPENCLAW_GATEWAY_COMMAND=openclaw\x01gateway", "contains a control character"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i][0]), wrong[i][1]);
@@ -343,7 +343,97 @@ static void test_state_dir_follows_the_environment(void **state)
 static void test_ca_file_must_be_a_file(void **state)
 {
     struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_PATH_BYTES + 16];
     must_fail_with(fixture, LOAD(fixture, REQUIRED, "CA_FILE=/"), "is a directory");
+    snprintf(variable, sizeof variable, "CA_FILE=%s", fixture->env_file);
+    config_fixture_env_file(fixture, "0\x82\x03\x01", 0600);
+    fixture->has_env_file = false;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+        "holds no certificate in PEM format (openssl x509 -inform DER converts one); expected a "
+        "PEM file of certificates (from the environment)");
+    config_fixture_env_file(fixture, "-----BEGIN RSA PRIVATE KEY-----\n", 0600);
+    fixture->has_env_file = false;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "holds a private key and no");
+}
+
+/* docker run --env-file keeps quotes; .env files and shells remove them. */
+static void test_quotes_that_became_part_of_a_value_are_reported(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"HEALTH_PORT=\"3001\"", "LOG_LEVEL='debug'",
+        "STATE_DIR=\"/var/lib/x\"", "CA_FILE='/etc/x.pem'", "OPENCLAW_VERSION=\"1\"",
+        "OPENCLAW_GATEWAY_COMMAND=\"openclaw gateway --port 18789\""};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i]),
+            "is in quotes, which are part of the value here, as docker run --env-file passes them "
+            "through; expected it without quotes (from the environment)");
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND='/opt/gw' '--x'",
+                           "OPENCLAW_GATEWAY_URL=\"http://localhost:1\""));
+    assert_int_equal(LOAD(fixture, REQUIRED, "DROPLET_ID=\"3\""), 0);
+    must_report(fixture, "warning: DROPLET_ID \"\"3\"\" is in quotes");
+    assert_string_equal(fixture->config.droplet_id, "\"3\"");
+}
+
+static void test_misspelt_upgrade_mode_is_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const wrong[] = {"UPGRADE_MODE=exitt", "UPGRADE_MODE= Exit"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(LOAD(fixture, REQUIRED, wrong[i]), 0);
+        must_report(fixture, "warning: UPGRADE_MODE \"");
+        must_report(fixture, "is not exit, so requests of the board to restart or upgrade are "
+                             "ignored; expected exit, or off if this is meant (from the "
+                             "environment)");
+    }
+    must_load(fixture, LOAD(fixture, REQUIRED, "UPGRADE_MODE=none"));
+}
+
+static void test_placeholders_of_examples_are_refused(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char part[] =
+        "is a placeholder from an example; expected the value that the board "
+        "shows (from the environment)";
+    must_fail_with(fixture, LOAD(fixture, TOKEN, CONVEX, HOME, "ACCOUNT_ID=k57..."), part);
+    must_fail_with(
+        fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_k57..._..."), part);
+    must_fail_with(fixture,
+        LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=mc_service_{accountId}_{secret}"),
+        part);
+    must_fail_with(fixture,
+        LOAD(fixture, ACCOUNT, TOKEN, HOME, "CONVEX_URL=https://your-deployment.convex.cloud"),
+        part);
+}
+
+/* Pages for people, and paths that the runtime appends by itself. */
+static void test_addresses_of_pages_and_functions_are_refused(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const char *const backend[][2] = {
+        {"CONVEX_URL=https://dashboard.convex.dev/d/happy-animal-123/data",
+            "is a page of Convex's dashboard; expected the deployment's own URL, "
+            "https://happy-animal-123.convex.cloud"},
+        {"CONVEX_URL=https://dashboard.convex.dev/t/team/project", "ends in .convex.cloud"},
+        {"CONVEX_URL=https://happy-animal-123.convex.cloud/api/",
+            "ends in /api; expected the URL without it, because the runtime appends the paths by "
+            "itself: https://happy-animal-123.convex.cloud"},
+        {"CONVEX_URL=https://h.example/convex/api/query",
+            "ends in /api/query; expected the URL without it, because the runtime appends the "
+            "paths by itself: https://h.example/convex"},
+    };
+    static const char *const gateway[][2] = {
+        {"OPENCLAW_GATEWAY_URL=http://127.0.0.1:18789/v1/responses", "ends in /v1/responses"},
+        {"OPENCLAW_GATEWAY_URL=http://127.0.0.1:18789/v1/", "ends in /v1; expected the URL"},
+        {"OPENCLAW_GATEWAY_URL=http://127.0.0.1:18789/chat", "itself: http://127.0.0.1:18789 ("},
+        {"OPENCLAW_GATEWAY_URL=http://127.0.0.1:18789/#token=s3cr3t",
+            "(not shown, as it may contain a secret) has a query or fragment, as the address of "
+            "the gateway's dashboard; expected its scheme, host and port only"},
+    };
+    for (size_t i = 0; i < sizeof backend / sizeof backend[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, ACCOUNT, TOKEN, HOME, backend[i][0]), backend[i][1]);
+    for (size_t i = 0; i < sizeof gateway / sizeof gateway[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, gateway[i][0]), gateway[i][1]);
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:1/gateway"));
 }
 
 static void test_health_host_must_be_an_address_or_name(void **state)
@@ -443,6 +533,10 @@ int main(void)
         TEST(test_task_status_base_url_must_be_http),
         TEST(test_state_dir_follows_the_environment),
         TEST(test_ca_file_must_be_a_file),
+        TEST(test_quotes_that_became_part_of_a_value_are_reported),
+        TEST(test_misspelt_upgrade_mode_is_warned_of),
+        TEST(test_placeholders_of_examples_are_refused),
+        TEST(test_addresses_of_pages_and_functions_are_refused),
         TEST(test_allowed_hosts_must_be_names),
         TEST(test_health_host_must_be_an_address_or_name),
     };

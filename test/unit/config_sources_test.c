@@ -21,7 +21,11 @@ static void test_environment_overrides_env_file(void **state)
         ACCOUNT "\n" CONVEX "\nexport " TOKEN " # ours\nHEALTH_PORT=1\nDELIVERY_INTERVAL=100\n"
                 "LOG_LEVEL=debug\nHOME=/elsewhere\n",
         0600);
-    must_load(fixture, LOAD(fixture, HOME, "HEALTH_PORT=2", "LOG_LEVEL="));
+    assert_int_equal(LOAD(fixture, HOME, "HEALTH_PORT=2", "LOG_LEVEL="), 0);
+    assert_int_equal(fixture->problems.count, 1);
+    must_report(fixture, "warning: LOG_LEVEL is set to nothing in the environment, which hides its "
+                         "value in ");
+    must_report(fixture, "/env line 6; unset it");
     const struct config *config = &fixture->config;
     assert_string_equal(config->service_token, TOKEN_VALUE);
     assert_int_equal(config->health_port, 2);
@@ -126,6 +130,54 @@ static void test_value_file_problems_are_reported(void **state)
         "SERVICE_TOKEN_FILE: cannot read /nowhere/t: No such file or directory");
 }
 
+/* Each is a mistake that people make; the answer names the origin and what would be right. */
+static void test_mistakes_in_value_files_are_named(void **state)
+{
+    struct config_fixture *fixture = *state;
+    char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
+    static const char two_lines[] = TOKEN_VALUE "\n# of the second account\n";
+    static const char with_name[] = "SERVICE_TOKEN=" TOKEN_VALUE "\n";
+    static const char exported[] = "export SERVICE_TOKEN=" TOKEN_VALUE "\n";
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", two_lines, strlen(two_lines), variable);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable),
+        "SERVICE_TOKEN (secret, not shown) has 2 lines; expected the value alone, on one line "
+        "(from the file that SERVICE_TOKEN_FILE names)");
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", with_name, strlen(with_name), variable);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable),
+        "begins with SERVICE_TOKEN= itself; expected the value alone, without the name (from the "
+        "file that SERVICE_TOKEN_FILE names)");
+    config_fixture_value_file(fixture, "SERVICE_TOKEN", exported, strlen(exported), variable);
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "without the name");
+}
+
+static void test_empty_variable_that_hides_the_files_value_is_told(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(fixture, "# ours\n" TOKEN "\nOPENCLAW_GATEWAY_TOKEN_FILE=/t\n", 0600);
+    assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN= "), ERROR_INVALID);
+    must_report(fixture, "warning: SERVICE_TOKEN is set to nothing in the environment, which hides "
+                         "its value in ");
+    must_report(fixture, "/env line 2; unset it");
+    must_report(fixture, "error: SERVICE_TOKEN is missing");
+    assert_int_equal(LOAD(fixture, ACCOUNT, CONVEX, HOME, "OPENCLAW_GATEWAY_TOKEN_FILE="), 0);
+    must_report(fixture, "warning: OPENCLAW_GATEWAY_TOKEN_FILE is set to nothing");
+    config_fixture_env_file(fixture, TOKEN "\nLOG_LEVEL=\n", 0600);
+    must_load(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "LOG_LEVEL="));
+}
+
+static void test_errors_tell_where_the_value_is_from(void **state)
+{
+    struct config_fixture *fixture = *state;
+    config_fixture_env_file(fixture, "\nHEALTH_PORT=x\n", 0600);
+    must_fail_with(fixture, LOAD(fixture, REQUIRED), "/env line 2)");
+    fixture->has_env_file = false;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "HEALTH_PORT=x"),
+        "HEALTH_PORT \"x\" is not a whole number; expected a whole number, 0..65535 (from the "
+        "environment)");
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN=k57abc_0123456789"),
+        "starting with mc_service_. (from the environment)");
+}
+
 static void test_misspelt_names_are_warned_of(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -144,7 +196,7 @@ static void test_no_secret_is_printed(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const secrets[] = {"9f8e7d6c5b4a3f2e", "g4t3w4y", "p4ssw0rd"};
-    char *messages[3];
+    char *messages[4];
     LOAD(fixture, "ACCOUNT_ID=mc_service_k57abc_9f8e7d6c5b4a3f2e", TOKEN,
         "CONVEX_URL=https://jo:p4ssw0rd@h", HOME, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
         "OPENCLAW_GATEWAY_URL=http://jo:p4ssw0rd/x@h", "HEALTH_PORT=g4t3w4y",
@@ -154,13 +206,15 @@ static void test_no_secret_is_printed(void **state)
     messages[0] = config_fixture_messages(fixture);
     LOAD(fixture, REQUIRED, "SERVICE_TOKEN_FILE=mc_service_k57abc_9f8e7d6c5b4a3f2e");
     messages[1] = config_fixture_messages(fixture);
-    must_load(
-        fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y", "DROPLET_ID=x-g4t3w4y",
-                     "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a3f2e"));
+    assert_int_equal(LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_TOKEN=g4t3w4y",
+                         "DROPLET_ID=x-g4t3w4y", "UPGRADE_MODE=mc_service_k57abc_9f8e7d6c5b4a3f2e"),
+        0);
+    must_report(fixture, "warning: UPGRADE_MODE");
+    messages[3] = config_fixture_messages(fixture);
     struct text description = {0};
     config_describe(&fixture->config, &description);
     messages[2] = text_take(&description);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < 3; j++)
             if (strstr(messages[i], secrets[j]) != NULL)
                 fail_msg("%s in:\n%s", secrets[j], messages[i]);
@@ -249,11 +303,14 @@ static void test_fifo_and_device_as_token_file_are_refused_at_once(void **state)
     char variable[CONFIG_FIXTURE_VARIABLE_BYTES];
     snprintf(variable, sizeof variable, "SERVICE_TOKEN_FILE=%s/fifo", fixture->dir);
     assert_int_equal(mkfifo(strchr(variable, '=') + 1, 0600), 0);
-    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable), "not a regular file");
+    must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, variable),
+        "fifo is a FIFO (a pipe, as of a shell's <(...)), not a regular file; it must name a file");
     must_fail_with(fixture, LOAD(fixture, ACCOUNT, CONVEX, HOME, "SERVICE_TOKEN_FILE=/dev/zero"),
         "not a regular file");
     snprintf(variable, sizeof variable, "CA_FILE=%s/fifo", fixture->dir);
-    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable), "not a regular file");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, variable),
+        "is a FIFO, not a regular file; expected a PEM file of certificates (from the "
+        "environment)");
 }
 
 static void expect_hidden(const char *text, const char *expected)
@@ -313,6 +370,9 @@ int main(void)
         TEST(test_world_readable_env_file_with_secret_is_warned_of),
         TEST(test_values_can_come_from_files),
         TEST(test_value_file_problems_are_reported),
+        TEST(test_mistakes_in_value_files_are_named),
+        TEST(test_empty_variable_that_hides_the_files_value_is_told),
+        TEST(test_errors_tell_where_the_value_is_from),
         TEST(test_misspelt_names_are_warned_of),
         TEST(test_no_secret_is_printed),
         TEST(test_secrets_are_registered),

@@ -8,8 +8,6 @@
 
 const POLL_INTERVAL_MS = 2000;
 const RESPONSE_TIMEOUT_MS = 5000;
-const MINUTE_MS = 60 * 1000;
-const WINDOW_MS = 30 * MINUTE_MS;
 
 const element = (id) => document.getElementById(id);
 const seen = { status: null, at: 0, timer: 0, polling: false };
@@ -80,6 +78,7 @@ const words = (name) => name.replace(/_/g, " ");
 
 const STATES = {
   healthy: ["Healthy", "Notifications are being delivered."],
+  attention: ["Attention", "Notifications are being delivered, but something needs a look:"],
   degraded: ["Degraded", "Notifications are delayed or not delivered:"],
   held: ["Sends paused", "Everything works, but no agent is being asked:"],
   starting: ["Starting", "The runtime is not ready yet."],
@@ -105,12 +104,28 @@ function showState(status) {
   write(element("state-line"), line);
   const list = element("reasons");
   const old = [...list.children].map((item) => item.textContent);
-  if (old.join("\n") !== status.reasons.join("\n"))
-    list.replaceChildren(...status.reasons.map((reason) => make("li", "", reason)));
-  list.hidden = !status.reasons.length;
+  const reasons = [...status.reasons, ...status.warnings];
+  if (old.join("\n") !== reasons.join("\n"))
+    list.replaceChildren(...reasons.map((reason) => make("li", "", reason)));
+  list.hidden = !reasons.length;
   write(element("upgrade"), status.upgrade ? status.upgrade + "." : "");
   element("upgrade").hidden = !status.upgrade;
-  document.title = word + " - " + status.account + " - Mission Control runtime";
+  showIdentity(status);
+  document.title = word + " - " + identity(status) + " - Mission Control runtime";
+}
+
+/* Whose runtime this is, and where: it tells the tabs of several apart. */
+function identity(status) {
+  return [status.account, status.host].filter(Boolean).join(" - ");
+}
+
+/* The board's address is the operator's setting; anything but a web address is left out. */
+function showIdentity(status) {
+  write(element("account"), status.account);
+  write(element("where"), (status.host ? status.host + ", " : "") + location.host);
+  const board = element("board");
+  board.hidden = !/^https?:\/\//.test(status.board || "");
+  if (!board.hidden) board.href = status.board;
 }
 
 function showUnreachable(why) {
@@ -121,7 +136,7 @@ function showUnreachable(why) {
     : why);
   element("reasons").hidden = true;
   element("upgrade").hidden = true;
-  document.title = "No response - " + (seen.status ? seen.status.account + " - " : "") + "Mission Control runtime";
+  document.title = "No response - " + (seen.status ? identity(seen.status) + " - " : "") + "Mission Control runtime";
 }
 
 function showSeen() {
@@ -132,170 +147,6 @@ function showSeen() {
     : "up for " + span(seen.status.uptimeMs).replace(/\.\d/, "") + ", updated " + new Date(seen.at).toLocaleTimeString());
 }
 
-/* The samples as objects, each with the age of its middle. */
-function readHistory(history) {
-  let end = 0;
-  const samples = history.samples.slice().reverse().map((row) => {
-    const sample = Object.fromEntries(history.columns.map((name, i) => [name, row[i]]));
-    sample.agoMs = end + sample.lastedMs / 2;
-    end += sample.lastedMs;
-    return sample;
-  });
-  return samples.reverse().filter((sample) => sample.agoMs <= WINDOW_MS);
-}
-
-/* The samples combined into minutes, the last of which ends now. */
-function toMinutes(samples) {
-  const minutes = [];
-  let open = null;
-  let endMs = 0;
-  for (const sample of samples.slice().reverse()) {
-    open = open || { lastedMs: 0, delivered: 0, failed: 0 };
-    for (const name of ["lastedMs", "delivered", "failed"]) open[name] += sample[name];
-    if (open.lastedMs < MINUTE_MS && sample !== samples[0]) continue;
-    minutes.push({ ...open, agoMs: endMs + open.lastedMs / 2 });
-    endMs += open.lastedMs;
-    open = null;
-  }
-  return minutes.reverse();
-}
-
-/* longestMs is the last bound of the histogram: longer times are not known more precisely. */
-function medianText(last, longestMs) {
-  return last.p50Ms < longestMs ? span(last.p50Ms) : "over " + span(longestMs);
-}
-
-function p95Text(last, longestMs) {
-  return last.p95Ms < longestMs ? "95 % within " + span(last.p95Ms) : "at least 5 % take over " + span(longestMs);
-}
-
-/* An interval shorter than ten seconds counts as ten, or one delivery would look like a high rate. */
-const perMinute = (name) => (sample) => (sample[name] * MINUTE_MS) / Math.max(sample.lastedMs, 10000);
-const inSeconds = (name) => (sample) => (sample[name] === null ? null : sample[name] / 1000);
-const plain = (name) => (sample) => sample[name];
-
-const CHARTS = [
-  {
-    id: "rate", title: "Deliveries", unit: "per minute", empty: "nothing delivered yet", minutes: true,
-    series: [["delivered", perMinute("delivered")], ["failed attempts", perMinute("failed")]],
-  },
-  {
-    id: "latency", title: "Time to deliver", unit: "seconds", empty: "nothing delivered yet", gaps: true,
-    series: [["median", inSeconds("p50Ms")], ["95th percentile", inSeconds("p95Ms")]],
-  },
-  {
-    id: "queue", title: "Queue", unit: "notifications", empty: "the queue was empty",
-    series: [["ready for a worker", plain("ready")], ["waiting after a failure", plain("waiting")]],
-  },
-  {
-    id: "busy", title: "Busy workers", unit: "workers", empty: "no worker was busy",
-    series: [["busy", plain("busy")]],
-  },
-];
-
-const NAMES = ["one", "two"];
-
-/* The smallest round number that is not below the highest value. */
-function ceiling(highest, whole) {
-  const step = 10 ** Math.floor(Math.log10(Math.max(highest, 1e-3)));
-  const found = [1, 2, 4, 6, 8, 10].find((factor) => factor * step >= highest * 0.999999) * step;
-  return whole ? Math.max(found, 2) : found;
-}
-
-function axes(svg, box, top, unit) {
-  for (const share of [0, 0.5, 1]) {
-    const y = box.bottom - share * (box.bottom - box.top);
-    svg.append(draw("line", { class: share ? "grid" : "base", x1: box.left, x2: box.right, y1: y, y2: y }));
-    svg.append(draw("text", { x: box.left - 7, y: y + 4, "text-anchor": "end" }, short(top * share)));
-  }
-  for (const minutes of [30, 20, 10, 0]) {
-    const x = box.right - (minutes / 30) * (box.right - box.left);
-    const anchor = minutes === 30 ? "start" : minutes ? "middle" : "end";
-    svg.append(draw("text", { x, y: box.bottom + 17, "text-anchor": anchor },
-      minutes ? "-" + minutes + " min" : "now"));
-  }
-}
-
-/* Splits the points where there is no value for two minutes: a line must not bridge a gap. */
-function runs(points) {
-  const found = [];
-  let last = Infinity;
-  for (const point of points.filter((one) => one.value !== null)) {
-    if (last - point.agoMs > 2 * MINUTE_MS) found.push([]);
-    found[found.length - 1].push(point);
-    last = point.agoMs;
-  }
-  return found;
-}
-
-function drawSeries(svg, box, points, top, name, gaps) {
-  const place = (point) => [
-    box.right - (point.agoMs / WINDOW_MS) * (box.right - box.left),
-    box.bottom - (point.value / top) * (box.bottom - box.top),
-  ].map((number) => number.toFixed(1));
-  for (const run of runs(points)) {
-    const path = run.map((point, i) => (i ? "L" : "M") + place(point).join(" ")).join("");
-    if (run.length === 1) {
-      const [cx, cy] = place(run[0]);
-      svg.append(draw("circle", { class: "dot " + name, cx, cy, r: 2.5 }));
-      continue;
-    }
-    if (name === "one" && !gaps) {
-      const [first] = place(run[0]);
-      const [last] = place(run[run.length - 1]);
-      svg.append(draw("path", { class: "area", d: path + "L" + last + " " + box.bottom + "L" + first + " " + box.bottom + "Z" }));
-    }
-    svg.append(draw("path", { class: "series " + name, d: path }));
-  }
-}
-
-/* The chart in words, for its label and caption. */
-function summary(chart, all) {
-  return chart.series.map(([label], i) => {
-    const values = all[i].map((point) => point.value).filter((value) => value !== null);
-    if (!values.length) return label + ": none";
-    return label + ": last " + short(values[values.length - 1]) + ", highest " + short(Math.max(...values));
-  }).join("; ");
-}
-
-function makeChart(chart) {
-  const figure = make("figure");
-  const heading = make("h3", "", chart.title + " ");
-  heading.append(make("span", "", chart.unit));
-  const legend = make("ul", "legend");
-  legend.append(...chart.series.map(([label], i) => {
-    const item = make("li");
-    const swatch = draw("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
-    swatch.append(draw("path", { class: "series " + NAMES[i], d: "M2 5H24" }));
-    item.append(swatch, label);
-    return item;
-  }));
-  const svg = draw("svg", { class: "chart", role: "img", id: "chart-" + chart.id });
-  figure.append(heading, legend, svg, make("figcaption"));
-  element("charts").append(figure);
-}
-
-function showChart(chart, samples) {
-  const svg = element("chart-" + chart.id);
-  const width = Math.max(svg.clientWidth, 200);
-  const box = { left: 42, right: width - 6, top: 10, bottom: 124 };
-  const shown = chart.minutes ? toMinutes(samples) : samples;
-  const all = chart.series.map(([, value]) =>
-    shown.map((sample) => ({ agoMs: sample.agoMs, value: value(sample) })));
-  const highest = Math.max(0, ...all.flat().map((point) => point.value));
-  const top = highest ? ceiling(highest, !chart.gaps) : 1;
-  const text = highest ? summary(chart, all) : chart.empty;
-  svg.replaceChildren();
-  svg.setAttribute("viewBox", "0 0 " + width + " 150");
-  svg.setAttribute("aria-label", chart.title + " (" + chart.unit + "), last 30 minutes. " + text);
-  axes(svg, box, top, chart.unit);
-  if (highest)
-    all.forEach((points, i) => drawSeries(svg, box, points, top, NAMES[i], chart.gaps));
-  else
-    svg.append(draw("text", { class: "empty", x: (box.left + box.right) / 2, y: 58, "text-anchor": "middle" }, chart.empty));
-  write(svg.parentNode.querySelector("figcaption"), highest ? text[0].toUpperCase() + text.slice(1) : "");
-}
-
 function showTiles(status, samples) {
   const sum = (name) => samples.reduce((total, sample) => total + sample[name], 0);
   const last = samples.filter((sample) => sample.p50Ms !== null).pop();
@@ -304,7 +155,7 @@ function showTiles(status, samples) {
   const { longestMs } = status.history;
   const { queue, totals, spool } = status;
   const tiles = [
-    ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in 30 min"],
+    ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in the last " + axisFor(samples)[0] + " min"],
     ["Rate", short(rate), "per min", "over the last minute"],
     ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : "nothing delivered yet"],
     ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "none waiting"],
@@ -363,6 +214,27 @@ function showWaiting(status) {
     entry.agent, STAGES[entry.stage] || entry.stage, entry.lastFailure ? words(entry.lastFailure) : "none",
     nextTry(entry, status), entry.ageMs === null ? "unknown" : roughly(entry.ageMs),
   ], 0, [4])));
+}
+
+/* What an operator asks first: which agent is it that does not answer, and since when? */
+function showAgents(status) {
+  const { list, scheduled, unusableSlugs } = status.agents;
+  const caption = !scheduled ? "The board has listed none yet." : scheduled > list.length
+    ? "The first " + list.length + " of " + count(scheduled) + "." : plural(scheduled, "agent.", "agents.");
+  const since = (ms, never) => ms === null ? never : roughly(Math.max(ms, 1000)).replace(/\.\d/, "") + " ago";
+  showTable("agents", caption, list.map((agent) => {
+    const fails = agent.failingMs !== null;
+    const isKnown = agent.knownToGateway && !unusableSlugs.includes(agent.agent);
+    const made = row([
+      agent.agent || "unnamed", fails ? "for " + roughly(agent.failingMs) : "no", count(agent.inFlight),
+      count(agent.waiting), since(agent.lastReplyMs, "none yet"), since(agent.lastWakeMs, "not yet"),
+      agent.nextWakeMs === null ? "now" : "in " + roughly(agent.nextWakeMs),
+      isKnown ? "yes" : agent.knownToGateway ? "slug not usable" : "no",
+    ], 0, [2, 3]);
+    made.cells[1].classList.toggle("wrong", fails);
+    made.cells[7].classList.toggle("wrong", !isKnown);
+    return made;
+  }));
 }
 
 function showWorkers(status) {
@@ -440,6 +312,7 @@ function showParts(status) {
 function showCharts() {
   if (!seen.status) return;
   const samples = readHistory(seen.status.history);
+  write(element("charts-title"), "Last " + axisFor(samples)[0] + " minutes");
   for (const chart of CHARTS) showChart(chart, samples);
 }
 
@@ -448,6 +321,7 @@ function show(status) {
   showSeen();
   showTiles(status, readHistory(status.history));
   showCharts();
+  showAgents(status);
   showWaiting(status);
   showWorkers(status);
   showErrors(status.errors);
