@@ -35,7 +35,7 @@ enum metric {
     METRIC_TOOL_CALLS, /* tool, outcome */
     METRIC_TOOL_CALL,
     METRIC_TOOL_ROUNDS,
-    METRIC_HEARTBEATS, /* outcome */
+    METRIC_HEARTBEATS,             /* outcome */
     METRIC_HEARTBEAT_READS_FAILED, /* read */
     METRIC_HEARTBEAT_MESSAGES,     /* outcome */
     METRIC_HEARTBEAT_FOLLOW_UPS,   /* outcome */

@@ -23,9 +23,19 @@ enum {
     FOLLOW_UP_TITLE_LIMIT = 300,
 };
 
+/* A field on the line, or what stands for it when it is blank. */
+static void append_line_or(struct text *text, const json_t *object, const char *key,
+    size_t limit_units, const char *otherwise)
+{
+    size_t before_bytes = text->length_bytes;
+    framing_append_line(text, json_guard_text(object, key), limit_units);
+    if (text->length_bytes == before_bytes)
+        text_append(text, otherwise);
+}
+
 static void append_task_title(struct text *text, const json_t *task)
 {
-    framing_append_line(text, json_guard_text(task, "title"), TASK_TITLE_LIMIT);
+    append_line_or(text, task, "title", TASK_TITLE_LIMIT, "(untitled)");
 }
 
 static void append_task_line(struct text *text, const json_t *task)
@@ -69,7 +79,7 @@ static void append_update(struct text *text, const json_t *message)
     text_append(text, " [");
     framing_append_field(text, message, "authorType");
     text_printf(text, "] (%s): ", when);
-    framing_append_line(text, json_guard_text(message, "content"), UPDATE_LIMIT);
+    append_line_or(text, message, "content", UPDATE_LIMIT, "(empty)");
     text_append(text, "\n");
 }
 
