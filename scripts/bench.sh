@@ -9,11 +9,11 @@
 # times, and prints the median, the single runs, the project's target, and the "ideal": the time the
 # agents alone would take if nothing else cost any. The results also go to bench/results.json. Targets
 # that are not met do not fail the script: the exit status is 0 if everything could be measured. Takes
-# about half an hour.
+# about three quarters of an hour.
 #
 #   BENCH_ONLY=start,chain   run only these scenarios; all: start, idle, deliveries, added, processor,
-#                            floor, memory, chain, tools, wakes, tls, growth, counts, scrape, fleet,
-#                            soak
+#                            floor, memory, chain, calls, conversation, skips, tools, wakes, tls,
+#                            growth, counts, scrape, fleet, soak
 #   BENCH_SKIP_SOAK=1        skip the soak
 #   BENCH_SOAK_S (600)       duration of the soak in seconds
 #   BENCH_IDLE_S (60)        duration of the idle measurement in seconds

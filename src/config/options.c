@@ -105,7 +105,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
 
     [OPTION_DELIVERY_INTERVAL] = {"DELIVERY_INTERVAL", SECTION_DELIVERY, OPTION_DURATION, 0,
         FIELD(delivery_interval_ms), 10, DAY_MS, .fallback = "5000",
-        .help = "Interval between polls for notifications when idle"},
+        .help = "Interval between polls for notifications while nothing happens"},
     [OPTION_DELIVERY_INTERVAL_ACTIVE] = {"DELIVERY_INTERVAL_ACTIVE", SECTION_DELIVERY,
         OPTION_DURATION, 0, FIELD(delivery_interval_active_ms), 10, DAY_MS,
         .computed = "the smaller of 1000 and DELIVERY_INTERVAL", .example = "1000",

@@ -126,12 +126,14 @@ static json_t *json_health_gateway(const struct routes_sources *sources,
 
 static json_t *json_delivery_config(const struct config *config)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "maxConcurrentSessions",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "maxConcurrentSessions",
         (json_int_t)config->delivery_workers, "streamTimeoutMs",
         (json_int_t)config->delivery_stream_timeout_ms, "contextFetchBatchSize",
         (json_int_t)config->delivery_context_fetch_batch_size, "listLimit",
         (json_int_t)config->delivery_list_limit, "intervalMs",
-        (json_int_t)config->delivery_interval_ms, "backoffBaseMs",
+        (json_int_t)config->delivery_interval_ms, "activeIntervalMs",
+        (json_int_t)config->delivery_interval_active_ms, "idleIntervalMs",
+        (json_int_t)config->delivery_interval_idle_ms, "backoffBaseMs",
         (json_int_t)config->delivery_backoff_base_ms, "backoffMaxMs",
         (json_int_t)config->delivery_backoff_max_ms);
 }

@@ -54,6 +54,8 @@ static int setup(void **state)
     fixture->config.delivery_context_fetch_batch_size = 15;
     fixture->config.delivery_list_limit = 50;
     fixture->config.delivery_interval_ms = 5000;
+    fixture->config.delivery_interval_active_ms = 1000;
+    fixture->config.delivery_interval_idle_ms = 30000;
     fixture->config.delivery_backoff_base_ms = 5001;
     fixture->config.delivery_backoff_max_ms = 300000;
     stats_init(&fixture->stats);
@@ -208,6 +210,8 @@ static const char *const FRESH = "{\n"
                                  "      \"contextFetchBatchSize\": 15,\n"
                                  "      \"listLimit\": 50,\n"
                                  "      \"intervalMs\": 5000,\n"
+                                 "      \"activeIntervalMs\": 1000,\n"
+                                 "      \"idleIntervalMs\": 30000,\n"
                                  "      \"backoffBaseMs\": 5001,\n"
                                  "      \"backoffMaxMs\": 300000\n"
                                  "    }\n"
