@@ -176,6 +176,14 @@ enum convex_outcome service_list_agents(
 enum convex_outcome service_get_orchestrator(
     const struct service *service, char agent_id[static ID_BYTES], struct error *error);
 
+/*
+ * Lists the profiles of the account's agents: *rows becomes a new reference to an array of objects
+ * with _id, slug, name, openclawConfig, effectiveSoulContent and other texts, resolvedSkills. On v1
+ * only, and in doubt the version has to be learned first.
+ */
+enum convex_outcome service_list_profiles(
+    const struct service *service, json_t **rows, struct error *error);
+
 /* Reports an agent as online, which also clears its current task. Idempotent. */
 enum convex_outcome service_report_agent_online(
     const struct service *service, const char *agent_id, struct error *error);

@@ -34,6 +34,9 @@ int file_read(const char *path, size_t limit_bytes, struct text *content, bool *
 int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_bytes, bool durable,
     struct error *error);
 
+/* Writes all bytes to fd. False with errno set. Blocks as the descriptor does. Any thread. */
+bool fd_write(int fd, const char *bytes, size_t length_bytes);
+
 /*
  * Syncs the directory at path, so that the names created in it survive a power failure. False with
  * errno set. Blocks on the disk. Any thread.

@@ -67,6 +67,8 @@ enum option_id {
     OPTION_OPENCLAW_CLIENT_TOOLS_ENABLED,
     OPTION_OPENCLAW_PROFILE_SYNC,
     OPTION_OPENCLAW_WORKSPACE_ROOT,
+    OPTION_OPENCLAW_WORKSPACE_ROOT_IN_GATEWAY,
+    OPTION_OPENCLAW_AGENTS_FILE,
     OPTION_DELIVERY_INTERVAL,
     OPTION_DELIVERY_MAX_CONCURRENT_SESSIONS,
     OPTION_DELIVERY_LANES,
@@ -143,7 +145,9 @@ struct config {
     char *fallback_agent;       /* runs in place of agents unknown to the gateway; NULL: none */
     bool client_tools_enabled;
     bool profile_sync;
-    char *workspace_root; /* absolute, and not the root of the file system */
+    char *workspace_root;            /* absolute, and not the root of the file system */
+    char *workspace_root_in_gateway; /* the same directory as the gateway sees it */
+    char *agents_file;               /* the gateway's agents; absolute */
     char *runtime_version;
     char *health_host;
     unsigned health_port;       /* 0: any free port */

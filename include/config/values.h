@@ -118,4 +118,7 @@ bool rules_register_proxy(const char *proxy);
  */
 int rules_apply(struct config *config, const struct values *values, struct problems *problems);
 
+/* The part of it that concerns agents' workspaces; after STATE_DIR is known. */
+int rules_apply_workspaces(struct config *config, struct problems *problems);
+
 #endif

@@ -27,6 +27,7 @@ enum health_trouble {
     TROUBLE_NO_DELIVERY,     /* no delivery has succeeded since five attempts */
     TROUBLE_UNKNOWN_AGENTS,
     TROUBLE_OLD_FAILURES, /* a notification whose attempts fail is over five minutes old */
+    TROUBLE_PROFILES,     /* agents' profiles cannot be written */
     TROUBLE_LIST_FULL,    /* the backend may have notifications that it does not list */
     TROUBLE_COUNT,
 };
@@ -39,6 +40,7 @@ struct runtime_health {
     bool delivery_running;
     bool spool_broken;
     bool list_full;
+    bool profiles_broken;
     enum backend_version pinned_version; /* BACKEND_UNKNOWN: none */
     enum backend_version seen_version;   /* the last one seen */
     unsigned poll_failures;

@@ -29,8 +29,9 @@ enum { PHASE_STARTING, PHASE_RUNNING, PHASE_STOPPING };
 /* The sources whose last error is kept. */
 enum {
     STATS_DELIVERY,
-    STATS_SEND, /* cleared by the next successful send */
-    STATS_SYNC, /* cleared by the next successful sync */
+    STATS_SEND,     /* cleared by the next successful send */
+    STATS_SYNC,     /* cleared by the next successful sync */
+    STATS_PROFILES, /* likewise */
     STATS_SOURCES
 };
 
@@ -83,6 +84,7 @@ struct stats {
     atomic_llong last_sync_ms; /* the end of the last successful sync of the agents */
     atomic_llong sync_added;   /* by the last sync */
     atomic_llong sync_removed;
+    atomic_bool profiles_broken; /* the last sync of agents' profiles could not write all of them */
     atomic_llong last_report_ms; /* the end of the last successful report */
     atomic_bool reported_good;   /* what it said; false before the first */
 
@@ -118,6 +120,9 @@ void stats_wake_failed(struct stats *stats, const char *text);
 
 /* Records the end of a sync of the agents; text is NULL for success. Any thread; takes the lock. */
 void stats_sync_ended(struct stats *stats, const char *text);
+
+/* Records the end of a sync of agents' profiles; text is NULL for success. Any thread; locks. */
+void stats_profiles_ended(struct stats *stats, const char *text);
 
 /*
  * Records how an attempt to deliver a notification to that agent ended: any failure, at any stage,

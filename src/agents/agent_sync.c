@@ -19,11 +19,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agents/profiles.h"
 #include "base/log.h"
 #include "base/sync.h"
 #include "delivery/session_key.h"
 
-enum { ROSTER_TIMEOUT_MS = 5000, MAX_NAMED_SLUGS = 5, QUOTED_BYTES = 80 };
+enum {
+    ROSTER_TIMEOUT_MS = 5000,
+    RELOAD_LIMIT_MS = 5000,
+    RELOAD_LOOK_MS = 250,
+    MAX_NAMED_SLUGS = 5,
+    QUOTED_BYTES = 80,
+};
 
 static const char component[] = "AgentSync";
 
@@ -33,9 +40,10 @@ struct agent_sync {
     struct http_client *client;
 
     /* Used only by the thread. */
-    unsigned failures;  /* consecutive */
-    size_t missing;     /* agents unknown to the gateway in the last round */
-    size_t refused;     /* agents of the last list without a valid id */
+    unsigned failures; /* consecutive */
+    size_t missing;    /* agents unknown to the gateway in the last round */
+    size_t refused;    /* agents of the last list without a valid id */
+    struct profiles profiles;
     json_t *unusable;   /* the slugs that the log has last reported as unusable; NULL: none */
     struct trace trace; /* of the current round */
 };
@@ -58,11 +66,12 @@ static bool needs_dialect(struct agent_sync *sync)
            gateway_roster_asks_dialect(sync->parts.roster);
 }
 
-static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
+/* Asks the gateway which agents it has. Returns whether it answered. */
+static bool refresh_roster(struct agent_sync *sync)
 {
     /* The prober tries a refused token, rarely; each further try brings a lockout closer. */
     if (breaker_token_is_refused(sync->parts.breaker))
-        return;
+        return false;
     struct gateway_models models;
     gateway_models_fetch(
         sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace, &models);
@@ -70,7 +79,35 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
     if (answered)
         gateway_roster_update(sync->parts.roster, &models);
     gateway_models_fini(&models);
-    if (answered && needs_dialect(sync))
+    return answered;
+}
+
+static bool gateway_has_all(struct agent_sync *sync, const struct agent_list *list)
+{
+    bool has_all = true;
+    for (size_t i = 0; has_all && i < list->count; i++)
+        has_all = gateway_roster_has(sync->parts.roster, list->agents[i].slug);
+    return has_all;
+}
+
+/*
+ * After a change of the agents' file: a gateway that includes it has the agents within two seconds.
+ * They are waited for, so that they are neither woken nor reported as missing before.
+ */
+static void wait_for_gateway(struct agent_sync *sync, const struct agent_list *list)
+{
+    int64_t until_ms = clock_monotonic_ms() + RELOAD_LIMIT_MS;
+    while (refresh_roster(sync) && !gateway_has_all(sync, list) &&
+           clock_monotonic_ms() < until_ms &&
+           loop_wait(&sync->loop, clock_monotonic_ms() + RELOAD_LOOK_MS, INT64_MAX))
+        ;
+}
+
+static void compare_with_gateway(struct agent_sync *sync, const struct agent_list *list)
+{
+    if (breaker_token_is_refused(sync->parts.breaker))
+        return;
+    if (refresh_roster(sync) && needs_dialect(sync))
         dialect_learn(
             sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
     json_t *missing = find_missing_slugs(sync, list);
@@ -209,8 +246,11 @@ static int64_t sync_once(struct agent_sync *sync)
     if (outcome != CONVEX_SUCCESS)
         return record_sync_failure(sync, &error);
     int64_t delay_ms = interval_ms;
-    /* Before the schedule has new agents, which may be woken at once. */
+    /* Both before the schedule has new agents, which may be woken at once. */
     check_slugs(sync, &list);
+    if (profiles_sync(&sync->profiles, &service,
+            gateway_roster_release(sync->parts.roster).generation, list.count))
+        wait_for_gateway(sync, &list);
     if (apply_agent_list(sync, &list, &error) != 0)
         delay_ms = record_sync_failure(sync, &error);
     compare_with_gateway(sync, &list);
@@ -239,6 +279,8 @@ int agent_sync_create(
     if (created == NULL)
         return error_set(error, ERROR_NO_MEMORY, "out of memory for the agent sync");
     created->parts = *parts;
+    created->profiles =
+        (struct profiles){.config = parts->config, .stats = parts->stats, .abort = parts->abort};
     int result = http_client_create(&created->client, parts->store, parts->abort, error);
     if (result != 0) {
         free(created);

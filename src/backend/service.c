@@ -271,6 +271,21 @@ enum convex_outcome service_get_orchestrator(
     return CONVEX_UNAVAILABLE;
 }
 
+enum convex_outcome service_list_profiles(
+    const struct service *service, json_t **rows, struct error *error)
+{
+    static const char action[] = "listAgentsForRuntime";
+    enum convex_outcome outcome =
+        convex_call(service, action, json_object(), CONVEX_LIST, rows, error);
+    if (outcome == CONVEX_FUNCTION_ERROR)
+        convex_doubt_version(service->convex);
+    if (outcome != CONVEX_SUCCESS || json_is_array(*rows))
+        return outcome;
+    json_decref(*rows);
+    error_set(error, ERROR_REMOTE, "%s: the result is not a list", action);
+    return CONVEX_UNAVAILABLE;
+}
+
 enum convex_outcome service_report_agent_online(
     const struct service *service, const char *agent_id, struct error *error)
 {

@@ -95,7 +95,7 @@ int file_read(const char *path, size_t limit_bytes, struct text *content, bool *
     return result;
 }
 
-static bool file_write(int fd, const char *bytes, size_t length_bytes)
+bool fd_write(int fd, const char *bytes, size_t length_bytes)
 {
     while (length_bytes > 0) {
         ssize_t written = write(fd, bytes, length_bytes);
@@ -119,7 +119,7 @@ int file_replace(int dir_fd, const char *name, const char *bytes, size_t length_
         O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
     if (fd < 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot create %s", temporary);
-    bool written = file_write(fd, bytes, length_bytes) && (!durable || fsync(fd) == 0);
+    bool written = fd_write(fd, bytes, length_bytes) && (!durable || fsync(fd) == 0);
     int failure = errno;
     close(fd);
     if (written && renameat(dir_fd, temporary, dir_fd, name) == 0 &&

@@ -450,17 +450,6 @@ static void check_ca_file(const struct config *config, struct problems *problems
             wrong != NULL ? wrong : strerror(reason));
 }
 
-/* A relative path would depend on where the program was started. */
-static void check_workspace_root(const struct config *config, struct problems *problems)
-{
-    const char *root = config->workspace_root;
-    if (root == NULL || (root[0] == '/' && root[1] != '\0'))
-        return;
-    option_report(&config_options[OPTION_OPENCLAW_WORKSPACE_ROOT], root, problems,
-        "cannot hold the agents' workspaces; expected an absolute path of a directory other than "
-        "/, such as /root/clawd/agents");
-}
-
 static int fill_runtime_version(struct config *config, const struct values *values)
 {
     if (!option_is_absent(values, OPTION_RUNTIME_VERSION))
@@ -481,13 +470,14 @@ int rules_apply(struct config *config, const struct values *values, struct probl
     check_health_host(config, problems);
     check_allowed_hosts(config, problems);
     check_agents_address(config, values, problems);
-    check_workspace_root(config, problems);
     int result = fill_gateway_token(config, values, problems);
     if (result == 0)
         result = check_gateway_command(config, values, problems);
     check_times(config, values, problems);
     if (result == 0)
         result = fill_state_dir(config, values, problems);
+    if (result == 0)
+        result = rules_apply_workspaces(config, problems);
     if (result == 0)
         result = fill_runtime_version(config, values);
     return result;

@@ -33,6 +33,7 @@ void runtime_health_read(
         .delivery_running = atomic_load(&stats->delivery_running),
         .spool_broken = atomic_load(&stats->spool_broken),
         .list_full = atomic_load(&stats->list_full),
+        .profiles_broken = atomic_load(&stats->profiles_broken),
         .poll_failures = atomic_load(&stats->consecutive_poll_failures),
         .last_poll_ms = atomic_load(&stats->last_poll_ms),
         .has_child = sources->supervisor != NULL,
@@ -75,6 +76,8 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
     case TROUBLE_OLD_FAILURES:
         return health->oldest_failing_ms != 0 &&
                health->now_ms - health->oldest_failing_ms > HEALTH_MAX_AGE_MS;
+    case TROUBLE_PROFILES:
+        return health->profiles_broken;
     case TROUBLE_LIST_FULL:
         return health->list_full;
     case TROUBLE_COUNT:
@@ -109,6 +112,7 @@ static const struct {
         "OPENCLAW_FALLBACK_AGENT"},
     [TROUBLE_OLD_FAILURES] = {"old_failures",
         "A notification has been undelivered for over 5 minutes, and its attempts fail"},
+    [TROUBLE_PROFILES] = {"profiles", "Agents' profiles cannot be written; the log says why"},
     [TROUBLE_LIST_FULL] = {"list_full",
         "500 notifications are undelivered, and the backend lists no more: newer ones are not seen "
         "until some of these have ended"},

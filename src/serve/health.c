@@ -177,10 +177,11 @@ static json_t *json_agent_sync(
     const struct routes_sources *sources, const struct stats_error *errors)
 {
     struct stats *stats = sources->stats;
-    return json_pack("{s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "running",
+    return json_pack("{s:b, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "running",
         atomic_load(&stats->sync_running), "lastSyncAt",
         json_time_or_null(atomic_load(&stats->last_sync_ms)), "lastError",
-        json_last_error(&errors[STATS_SYNC]), "addedCount",
+        json_last_error(&errors[STATS_SYNC]), "profilesError",
+        json_last_error(&errors[STATS_PROFILES]), "addedCount",
         (json_int_t)atomic_load(&stats->sync_added), "removedCount",
         (json_int_t)atomic_load(&stats->sync_removed), "unknownToGateway",
         gateway_roster_missing(sources->roster), "unusableSlugs",

@@ -112,6 +112,19 @@ void stats_sync_ended(struct stats *stats, const char *text)
     stats_clear_last(stats, &stats->errors[STATS_SYNC]);
 }
 
+void stats_profiles_ended(struct stats *stats, const char *text)
+{
+    bool was_broken = atomic_exchange(&stats->profiles_broken, text != NULL);
+    if (text != NULL) {
+        stats_record_last(stats, &stats->errors[STATS_PROFILES], "profiles", text);
+        stats_record_recent(stats, "profiles", text);
+    } else {
+        stats_clear_last(stats, &stats->errors[STATS_PROFILES]);
+    }
+    if (was_broken != (text != NULL))
+        stats_changed(stats);
+}
+
 /* Attempts to deliver. */
 
 enum { MIN_ATTEMPTS = 5, WORKING_FOR_MS = 5 * 60 * 1000, FAILING_FOR_MS = 15 * 60 * 1000 };

@@ -1,0 +1,451 @@
+/*
+ * Keeps agents' folders, and the file that tells the gateway which agents there are, in step with
+ * the board. It runs in mc-agents after each list of agents, and only on v1 of the backend.
+ *
+ * Each sync goes through all agents: claim the folder, compare each file with what it should hold,
+ * write what differs. It reads much and writes nothing as long as nothing changes, so a file that
+ * an agent has spoilt is restored by the next sync. The agents' file comes last, so that an agent
+ * has its folder before the gateway knows it. The gateway includes that file in its configuration
+ * and loads it again when it changes (docs/protocol.md, "The agents' file").
+ *
+ * An agent whose slug cannot be a folder's name, or is shared, is left out: so is one whose folder
+ * still is another agent's, as it would read that one's memory. Any other failure concerns the
+ * files alone. The agent stays in the agents' file, and deliveries go on: what is wrong is said
+ * once, and makes the runtime degraded until a sync succeeds.
+ *
+ * Which model an agent gets depends on what the gateway has keys for, which only its start script
+ * knows: it leaves a table beside the agents' file. Without one, or for a model that is not in it,
+ * agents run on the gateway's default, as the gateway fails every run with a model that it lacks.
+ */
+#include "agents/profiles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/sync.h"
+#include "base/watch.h"
+#include "delivery/session_key.h"
+
+enum {
+    OPERATORS_FILE_BYTES = 256 * 1024,
+    MODELS_FILE_BYTES = 64 * 1024,
+    AGENTS_FILE_BYTES = 2 * 1024 * 1024, /* the gateway includes no larger file */
+    SLUG_NAME_BYTES = 65,
+    DAY_S = 24 * 3600,
+};
+
+static const char component[] = "Profiles";
+static const char models_name[] = "mission-control-models.json";
+
+/* One sync. */
+struct profile_round {
+    struct profiles *profiles;
+    struct profile_folders folders;
+    struct text instructions; /* the operator's AGENTS.md and HEARTBEAT.md; empty: none */
+    struct text wake_up_routine;
+    json_t *models;  /* board's model: the gateway's; NULL: none */
+    json_t *slugs;   /* how often each slug occurs, in lower case */
+    json_t *entries; /* of the agents' file */
+    struct text skipped;
+    struct error error; /* the first that occurred; its text is "" until then */
+};
+
+/* Keeps the first failure of a round, with where it was in front. */
+static void note_failure(struct profile_round *round, const char *where, struct error *error)
+{
+    if (round->error.text[0] != '\0')
+        return;
+    error_wrap(error, "%s", where);
+    round->error = *error;
+}
+
+/* Reads a file of the operator beside the root; one that is not there is no failure. */
+static void read_operators_file(struct profile_round *round, const char *name, struct text *content)
+{
+    char path[PATH_MAX];
+    char parent[PATH_MAX];
+    struct error error;
+    text_copy(parent, sizeof parent, round->profiles->config->workspace_root);
+    int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), name);
+    if (length < 0 || (size_t)length >= sizeof path || access(path, F_OK) != 0)
+        return;
+    if (file_read(path, OPERATORS_FILE_BYTES, content, NULL, &error) != 0)
+        note_failure(round, "the agents' common instructions", &error);
+}
+
+/* The table that the gateway's start script leaves. One that cannot be read counts as none. */
+static json_t *read_models(const struct config *config)
+{
+    char path[PATH_MAX];
+    char parent[PATH_MAX];
+    struct text content = {0};
+    json_t *models = NULL;
+    struct error error;
+    text_copy(parent, sizeof parent, config->agents_file);
+    int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), models_name);
+    if (length < 0 || (size_t)length >= sizeof path ||
+        file_read(path, MODELS_FILE_BYTES, &content, NULL, &error) != 0)
+        return NULL;
+    if (json_guard_load(content.data, content.length_bytes, &models, &error) != 0)
+        models = NULL;
+    text_fini(&content);
+    return models;
+}
+
+/* The slug as the gateway spells it; false if it can be neither a folder's name nor an agent's. */
+static bool read_slug(
+    const struct profile_round *round, const json_t *profile, char slug[static SLUG_NAME_BYTES])
+{
+    struct text lower = {0};
+    const char *own = json_guard_string(profile, "slug");
+    if (own == NULL || json_guard_id(profile, "_id") == NULL || !profile_name_is_safe(own) ||
+        slug_check(own, round->profiles->config->fallback_agent) != SLUG_USABLE)
+        return false;
+    text_append_lower_case(&lower, own, strlen(own));
+    bool fits = !lower.failed && text_copy(slug, SLUG_NAME_BYTES, lower.data);
+    text_fini(&lower);
+    return fits;
+}
+
+static void count_slugs(struct profile_round *round, const json_t *rows)
+{
+    char slug[SLUG_NAME_BYTES];
+    size_t index;
+    const json_t *profile;
+    json_array_foreach (rows, index, profile) {
+        if (!read_slug(round, profile, slug))
+            continue;
+        json_int_t count = json_integer_value(json_object_get(round->slugs, slug));
+        json_object_set_new(round->slugs, slug, json_integer(count + 1));
+    }
+}
+
+/* Writes one text into a folder, unless it is empty. */
+static int put_text(
+    int folder_fd, const char *name, struct text *text, enum profile_put put, struct error *error)
+{
+    int result = 0;
+    if (text->failed)
+        result = error_set(error, ERROR_NO_MEMORY, "out of memory for %s", name);
+    else if (text->length_bytes > 0)
+        result = profile_file_put(
+            folder_fd, name, (struct text_span){text->data, text->length_bytes}, put, NULL, error);
+    text_fini(text);
+    return result;
+}
+
+/* Yesterday's, today's and tomorrow's file, and the notes on current work. */
+static int write_memory(int folder_fd, struct error *error)
+{
+    int memory_fd;
+    int result = profile_folder_enter(folder_fd, "memory", &memory_fd, error);
+    if (result != 0)
+        return result;
+    struct text notes = {0};
+    text_append(&notes, "# Current work\n");
+    result = put_text(memory_fd, "WORKING.md", &notes, PROFILE_KEEP, error);
+    for (int day = -1; result == 0 && day <= 1; day++) {
+        time_t at_s = (time_t)(clock_wall_ms() / 1000) + day * (time_t)DAY_S;
+        char date[16];
+        char name[32];
+        struct tm utc;
+        struct text heading = {0};
+        gmtime_r(&at_s, &utc);
+        strftime(date, sizeof date, "%Y-%m-%d", &utc);
+        snprintf(name, sizeof name, "%s.md", date);
+        text_printf(&heading, "# %s\n", date);
+        result = put_text(memory_fd, name, &heading, PROFILE_KEEP, error);
+    }
+    close(memory_fd);
+    return result;
+}
+
+static int write_skill(int skills_fd, const json_t *skill, struct error *error)
+{
+    struct text text = {0};
+    int folder_fd;
+    const char *slug = json_guard_string(skill, "slug");
+    profile_append_skill(&text, skill);
+    if (text.length_bytes == 0 && !text.failed)
+        return 0;
+    int result = 0;
+    if (slug == NULL || !profile_name_is_safe(slug))
+        result = error_set(error, ERROR_INVALID, "a skill's slug cannot be a folder's name");
+    if (result == 0)
+        result = profile_folder_enter(skills_fd, slug, &folder_fd, error);
+    if (result != 0) {
+        text_fini(&text);
+        return result;
+    }
+    result = put_text(folder_fd, "SKILL.md", &text, PROFILE_REPLACE, error);
+    close(folder_fd);
+    return result;
+}
+
+static int write_skills(int folder_fd, const json_t *profile, struct error *error)
+{
+    int skills_fd;
+    size_t index;
+    const json_t *skill;
+    int result = profile_folder_enter(folder_fd, "skills", &skills_fd, error);
+    if (result != 0)
+        return result;
+    json_array_foreach (json_guard_array(profile, "resolvedSkills"), index, skill) {
+        /* The first failure is told, but one skill keeps no other from its agent. */
+        struct error other;
+        if (write_skill(skills_fd, skill, result == 0 ? error : &other) != 0 && result == 0)
+            result = error->code;
+    }
+    close(skills_fd);
+    return result;
+}
+
+static int write_folder(
+    struct profile_round *round, int folder_fd, const json_t *profile, struct error *error)
+{
+    const struct profile_source source = {
+        .profile = profile,
+        .instructions = round->instructions.data,
+        .wake_up_routine = round->wake_up_routine.data,
+    };
+    int result = 0;
+    int deliverables_fd;
+    for (size_t i = 0; result == 0 && i < PROFILE_FILES; i++) {
+        struct text text = {0};
+        profile_file_table[i].append(&text, &source);
+        result = put_text(
+            folder_fd, profile_file_table[i].name, &text, profile_file_table[i].put, error);
+    }
+    if (result == 0)
+        result = write_memory(folder_fd, error);
+    if (result == 0)
+        result = write_skills(folder_fd, profile, error);
+    if (result == 0 &&
+        (result = profile_folder_enter(folder_fd, "deliverables", &deliverables_fd, error)) == 0)
+        close(deliverables_fd);
+    return result;
+}
+
+/* The agent's entry in the gateway's configuration; NULL without memory. */
+static json_t *make_entry(
+    const struct profile_round *round, const char *slug, const json_t *profile)
+{
+    struct text path = {0};
+    const char *name = json_guard_string(profile, "name");
+    const char *model =
+        json_string_value(json_object_get(json_guard_object(profile, "openclawConfig"), "model"));
+    if (model != NULL)
+        model = json_guard_string(round->models, model);
+    text_printf(&path, "%s/%s", round->profiles->config->workspace_root_in_gateway, slug);
+    json_t *entry = json_pack("{s:s, s:{s:s}, s:s*}", "workspace", path.failed ? "" : path.data,
+        "identity", "name", name != NULL ? name : slug, "model", model);
+    if (path.failed) {
+        json_decref(entry);
+        entry = NULL;
+    }
+    text_fini(&path);
+    return entry;
+}
+
+static void sync_agent(struct profile_round *round, const json_t *profile)
+{
+    char slug[SLUG_NAME_BYTES];
+    struct error error;
+    int folder_fd;
+    if (!read_slug(round, profile, slug) ||
+        json_integer_value(json_object_get(round->slugs, slug)) != 1) {
+        char quoted[SLUG_NAME_BYTES];
+        struct text_span own = json_guard_text(profile, "slug");
+        text_quote(quoted, sizeof quoted, own.bytes, own.length_bytes);
+        text_printf(
+            &round->skipped, "%s\"%s\"", round->skipped.length_bytes > 0 ? ", " : "", quoted);
+        return;
+    }
+    int result = ERROR_SYSTEM;
+    if (round->folders.root_fd >= 0) {
+        result = profile_folder_claim(
+            &round->folders, slug, json_guard_id(profile, "_id"), &folder_fd, &error);
+        bool claimed = result == 0;
+        if (claimed)
+            result = write_folder(round, folder_fd, profile, &error);
+        if (claimed)
+            close(folder_fd);
+        if (result != 0)
+            note_failure(round, slug, &error);
+    }
+    if (result != ERROR_LOCKED)
+        json_object_set_new(round->entries, slug, make_entry(round, slug, profile));
+}
+
+/* Older gateways have a list, in which each agent has its id; takes the reference. */
+static json_t *make_agents_document(json_t *entries, enum gateway_generation generation)
+{
+    const char *slug;
+    json_t *entry;
+    if (generation != GATEWAY_OLD)
+        return json_pack("{s:{s:o}}", "agents", "entries", entries);
+    json_t *list = json_array();
+    json_object_foreach (entries, slug, entry) {
+        json_t *item = json_pack("{s:s}", "id", slug);
+        json_object_update(item, entry);
+        json_array_append_new(list, item);
+    }
+    json_decref(entries);
+    return json_pack("{s:{s:o}}", "agents", "list", list);
+}
+
+static int put_agents_file(const char *path, struct text *text, bool *written, struct error *error)
+{
+    char parent[PATH_MAX];
+    const char *name = strrchr(path, '/') + 1;
+    if (text->failed)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory");
+    if (text->length_bytes > AGENTS_FILE_BYTES)
+        return error_set(error, ERROR_TOO_LARGE,
+            "too many agents: the gateway includes at most "
+            "2 MiB");
+    if (!text_copy(parent, sizeof parent, path))
+        return error_set(error, ERROR_TOO_LARGE, "the path is too long");
+    int fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot open its folder");
+    int result = profile_file_put(fd, name, (struct text_span){text->data, text->length_bytes},
+        PROFILE_REPLACE, written, error);
+    close(fd);
+    return result;
+}
+
+/* Returns whether the file was written. */
+static bool write_agents_file(struct profile_round *round, enum gateway_generation generation)
+{
+    struct text text = {0};
+    struct error error;
+    bool written = false;
+    json_t *document = make_agents_document(round->entries, generation);
+    round->entries = NULL;
+    json_append(&text, document);
+    text_append(&text, "\n");
+    json_decref(document);
+    const char *path = round->profiles->config->agents_file;
+    if (put_agents_file(path, &text, &written, &error) != 0)
+        note_failure(round, path, &error);
+    text_fini(&text);
+    return written;
+}
+
+/* Says what is wrong when that changes. text is "" for nothing. */
+static void report_trouble(struct profiles *profiles, const char *text)
+{
+    if (strcmp(profiles->trouble, text) != 0 && text[0] != '\0')
+        log_error(component,
+            "the agents' profiles cannot be written: %s; deliveries go on, and this is tried again",
+            text);
+    else if (profiles->trouble[0] != '\0' && text[0] == '\0')
+        log_info(component, "the agents' profiles are written again");
+    text_copy(profiles->trouble, sizeof profiles->trouble, text);
+    stats_profiles_ended(profiles->stats, text[0] != '\0' ? text : NULL);
+}
+
+static void report_skipped(struct profiles *profiles, const struct text *skipped)
+{
+    const char *slugs = skipped->data != NULL && !skipped->failed ? skipped->data : "";
+    char shown[ERROR_TEXT_BYTES];
+    text_copy(shown, sizeof shown, slugs);
+    if (shown[0] != '\0' && strcmp(profiles->skipped, shown) != 0)
+        log_warn(component,
+            "no profile is written for agents whose slug is reserved, shared, or not made of "
+            "letters, digits, - and _: %s",
+            shown);
+    text_copy(profiles->skipped, sizeof profiles->skipped, shown);
+}
+
+static void end_round(struct profile_round *round)
+{
+    if (round->folders.root_fd >= 0)
+        close(round->folders.root_fd);
+    profile_folders_fini(&round->folders);
+    text_fini(&round->instructions);
+    text_fini(&round->wake_up_routine);
+    text_fini(&round->skipped);
+    json_decref(round->models);
+    json_decref(round->slugs);
+    json_decref(round->entries);
+}
+
+bool profiles_write(
+    struct profiles *profiles, const json_t *rows, enum gateway_generation generation)
+{
+    struct profile_round round = {
+        .profiles = profiles, .slugs = json_object(), .entries = json_object()};
+    struct error error;
+    size_t index;
+    const json_t *profile;
+    bool written = false;
+    read_operators_file(&round, "AGENTS.md", &round.instructions);
+    read_operators_file(&round, "HEARTBEAT.md", &round.wake_up_routine);
+    round.models = read_models(profiles->config);
+    if (profile_root_open(profiles->config->workspace_root, &round.folders.root_fd, &error) != 0)
+        note_failure(&round, "OPENCLAW_WORKSPACE_ROOT", &error);
+    count_slugs(&round, rows);
+    json_array_foreach (rows, index, profile) {
+        if (atomic_load(profiles->abort))
+            break;
+        watch_sign();
+        sync_agent(&round, profile);
+    }
+    /* A round that was aborted has not seen all agents. */
+    if (!atomic_load(profiles->abort)) {
+        written = write_agents_file(&round, generation);
+        report_skipped(profiles, &round.skipped);
+        report_trouble(profiles, round.error.text);
+    }
+    end_round(&round);
+    return written;
+}
+
+/* Whether there is something to sync, which on v0 there is not. */
+static bool profiles_are_offered(struct profiles *profiles, const struct service *service)
+{
+    if (!profiles->config->profile_sync)
+        return false;
+    enum backend_version version = convex_version(service->convex);
+    if (version == BACKEND_V0 && !profiles->has_said_v0)
+        log_info(component, "OPENCLAW_PROFILE_SYNC has no effect: the backend is version 0, which "
+                            "has no profiles");
+    profiles->has_said_v0 = version == BACKEND_V0;
+    return version == BACKEND_V1;
+}
+
+bool profiles_sync(struct profiles *profiles, const struct service *service,
+    enum gateway_generation generation, size_t listed)
+{
+    json_t *rows;
+    struct error error;
+    bool written = false;
+    if (!profiles_are_offered(profiles, service))
+        return false;
+    enum convex_outcome outcome = service_list_profiles(service, &rows, &error);
+    if (outcome == CONVEX_ABORTED)
+        return false;
+    if (outcome != CONVEX_SUCCESS) {
+        log_warn(component, "the agents' profiles cannot be read: %s", error.text);
+        return false;
+    }
+    /* The gateway is not to forget all agents because of one odd answer. */
+    if (json_array_size(rows) == 0 && listed > 0)
+        log_warn(
+            component, "the board lists %zu agents, but no profiles: nothing is changed", listed);
+    else
+        written = profiles_write(profiles, rows, generation);
+    json_decref(rows);
+    return written;
+}
