@@ -1,21 +1,24 @@
 // Updates the gateway's configuration from the environment before each start.
 //
-// Usage: node merge-config.mjs [--print-port]
+// Usage: node merge-config.mjs [--print-port | --print-agents-file]
 //
 // Reads the configuration file (if there is one), sets everything that the environment determines, adds
 // missing settings from the template, and writes the file if anything has changed. Everything else that
 // the operator configured is kept. An unreadable file is left untouched: exit status 78. --print-port
-// only prints the port on which the gateway will listen.
+// only prints the port on which the gateway will listen, --print-agents-file the included file with the
+// board's agents, or nothing.
 
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { chooseModels } from "./models.mjs";
+import { boardModels, chooseModels } from "./models.mjs";
 import { ConfigError, readSettings } from "./settings.mjs";
 
 const EX_CONFIG = 78;
+const AGENTS_FILE = "mission-control-agents.json";
+const MODELS_FILE = "mission-control-models.json";
 
 function isObject(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
@@ -104,23 +107,35 @@ function mergeAgents(config, settings) {
   if (settings.maxConcurrent !== undefined) defaults.maxConcurrent = settings.maxConcurrent;
   fillIn(defaults, { workspace: path.join(settings.workspaceDir, "main"), maxConcurrent: 10 });
   convertAgentList(agents);
-  if (settings.agents.length === 0) return;
+  if (settings.agents.length === 0 && settings.agentsFile === undefined) return;
   for (const slug of new Set(["main", ...settings.agents]))
     fillIn(section(agents, "entries", slug), {
       workspace: path.join(settings.workspaceDir, slug),
     });
-  if (Object.keys(agents.entries).length === 1) return;
+  if (Object.keys(agents.entries).length === 1 && settings.agentsFile === undefined) return;
   agents.ownership = "explicit";
   fillIn(defaults, { systemAgent: { agentId: "main" } });
+}
+
+// Includes the runtime's file of the board's agents, or no longer does. The operator's own includes stay.
+function mergeInclude(config, { agentsFile }) {
+  const own = [config.$include ?? []]
+    .flat()
+    .filter((file) => typeof file !== "string" || path.basename(file) !== AGENTS_FILE);
+  const included = [...own, agentsFile ?? []].flat().filter((file, at, all) => all.indexOf(file) === at);
+  if (included.length === 0) delete config.$include;
+  else config.$include = included.length === 1 ? included[0] : included;
 }
 
 // Returns the configuration to write, as a new object.
 export function merge(config, template, settings) {
   const merged = structuredClone(config);
+  mergeInclude(merged, settings);
   mergeGateway(merged, settings);
   mergeBrowser(merged, settings.browser);
   mergeAgents(merged, settings);
   chooseModels(merged, settings);
+  if (settings.agentsFile !== undefined) boardModels(merged, settings);
   removeObsolete(merged);
   return fillIn(merged, template);
 }
@@ -170,6 +185,34 @@ function makeWorkspaces(config) {
     if (typeof workspace === "string") fs.mkdirSync(workspace, { recursive: true });
 }
 
+// Makes the file appear as a whole, unless it exists and is to be kept: the runtime may write it meanwhile.
+function putFile(file, text, isKept) {
+  const temporary = `${file}.${process.pid}`;
+  fs.rmSync(temporary, { force: true });
+  fs.writeFileSync(temporary, text, { mode: 0o600, flag: "wx" });
+  if (!isKept) {
+    fs.renameSync(temporary, file);
+    return;
+  }
+  try {
+    fs.linkSync(temporary, file);
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+  } finally {
+    fs.rmSync(temporary);
+  }
+}
+
+// The gateway does not start without a file that it includes, and the runtime may come later. The models are
+// for the runtime, which does not know the keys.
+function makeAgentsFiles(config, settings) {
+  const { agentsFile } = settings;
+  fs.mkdirSync(path.dirname(agentsFile), { recursive: true });
+  putFile(agentsFile, "{}\n", true);
+  const models = JSON.stringify(boardModels(config, settings), null, 2);
+  putFile(path.join(path.dirname(agentsFile), MODELS_FILE), `${models}\n`, false);
+}
+
 function update(settings) {
   const template = readConfig(settings.templatePath);
   if (template === undefined)
@@ -177,6 +220,7 @@ function update(settings) {
   const config = readConfig(settings.configPath);
   const merged = merge(config ?? {}, template, settings);
   makeWorkspaces(merged);
+  if (settings.agentsFile !== undefined) makeAgentsFiles(merged, settings);
   if (JSON.stringify(merged) !== JSON.stringify(config))
     writeConfig(settings.configPath, merged);
   else fs.chmodSync(settings.configPath, 0o600);
@@ -202,6 +246,7 @@ function main(argument) {
   try {
     const settings = readSettings(process.env);
     if (argument === "--print-port") console.log(settings.port);
+    else if (argument === "--print-agents-file") console.log(settings.agentsFile ?? "");
     else report(update(settings), settings);
   } catch (error) {
     if (!(error instanceof ConfigError) && error.code === undefined) throw error;

@@ -8,6 +8,7 @@ import path from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { fillIn, merge } from "./merge-config.mjs";
+import { boardModels } from "./models.mjs";
 import { readSettings } from "./settings.mjs";
 
 const PROGRAM = path.join(import.meta.dirname, "merge-config.mjs");
@@ -61,6 +62,76 @@ test("agents see the runtime's tools, unless the operator decided otherwise", ()
   });
   assert.equal(merged({ tools: { toolSearch: false } }).tools.toolSearch, false);
   assert.equal(merged({ tools: { toolSearch: true } }).tools.toolSearch, true);
+});
+
+const SYNC = { OPENCLAW_PROFILE_SYNC: "true", OPENCLAW_WORKSPACE_ROOT: "/srv/agents/" };
+const AGENTS_FILE = "/srv/mission-control-agents.json";
+
+test("the runtime's file of agents is included while profiles are synced", () => {
+  assert.equal(merged({}).$include, undefined);
+  const config = merged({}, SYNC);
+  assert.equal(config.$include, AGENTS_FILE);
+  // What the file adds makes several agents of one, and each has to be chosen explicitly then.
+  assert.deepEqual(Object.keys(config.agents.entries), ["main"]);
+  assert.equal(config.agents.ownership, "explicit");
+  assert.deepEqual(merged(config, SYNC), config);
+  assert.equal(merged(config).$include, undefined);
+  const path = { ...SYNC, OPENCLAW_AGENTS_FILE: "/own/agents.json" };
+  assert.equal(merged({}, path).$include, "/own/agents.json");
+  const seen = { ...SYNC, OPENCLAW_WORKSPACE_ROOT_IN_GATEWAY: "/seen/here" };
+  assert.equal(merged({}, seen).$include, "/seen/mission-control-agents.json");
+});
+
+test("the operator's own includes are kept", () => {
+  const both = ["./mine.json", AGENTS_FILE];
+  assert.deepEqual(merged({ $include: "./mine.json" }, SYNC).$include, both);
+  assert.deepEqual(merged({ $include: both }, SYNC).$include, both);
+  assert.equal(merged({ $include: both }).$include, "./mine.json");
+});
+
+test("settings of the profile sync are checked", () => {
+  assert.throws(() => settings({ OPENCLAW_PROFILE_SYNC: "maybe" }), /OPENCLAW_PROFILE_SYNC "maybe"/);
+  const relative = { ...SYNC, OPENCLAW_AGENTS_FILE: "agents.json" };
+  assert.throws(() => settings(relative), /OPENCLAW_AGENTS_FILE "agents.json" is not an absolute path/);
+});
+
+test("an empty file is made for the gateway, and one of the runtime's kept", () => {
+  const file = path.join(home, "shared", "mission-control-agents.json");
+  const env = { OPENCLAW_PROFILE_SYNC: "yes", OPENCLAW_AGENTS_FILE: file, ANTHROPIC_API_KEY: "k" };
+  assert.equal(run(env, "--print-agents-file").stdout.trim(), file);
+  assert.ok(!fs.existsSync(file));
+  assert.equal(run(env).status, 0);
+  assert.equal(fs.readFileSync(file, "utf8"), "{}\n");
+  fs.writeFileSync(file, '{"agents":{}}');
+  assert.equal(run(env).status, 0);
+  assert.equal(fs.readFileSync(file, "utf8"), '{"agents":{}}');
+  const models = path.join(home, "shared", "mission-control-models.json");
+  assert.deepEqual(JSON.parse(fs.readFileSync(models, "utf8")), {
+    "claude-haiku-4.5": "anthropic/claude-haiku-4-5",
+  });
+  assert.deepEqual(fs.readdirSync(path.dirname(file)).sort(), [
+    "mission-control-agents.json",
+    "mission-control-models.json",
+  ]);
+});
+
+test("the board's models are those that the keys and the configuration allow", () => {
+  const modelsFor = (config, env) => {
+    const all = { ...SYNC, ...env };
+    const result = merged(config, all);
+    return [boardModels(result, settings(all)), result];
+  };
+  assert.deepEqual(modelsFor({})[0], {});
+  const [vercel, config] = modelsFor({}, { AI_GATEWAY_API_KEY: "k" });
+  assert.equal(vercel["minimax-m2.5"], "ai-gateway/minimax/minimax-m2.5");
+  assert.equal(vercel["claude-haiku-4.5"], "ai-gateway/anthropic/claude-haiku-4.5");
+  const names = config.models.providers["ai-gateway"].models.map(({ id }) => id);
+  assert.ok(names.includes("moonshotai/kimi-k2.5") && names.includes("openai/gpt-5-nano"));
+  const [openai, own] = modelsFor({}, { OPENAI_API_KEY: "k" });
+  assert.deepEqual(openai, { "gpt-5-nano": "openai/gpt-5-nano" });
+  assert.equal(own.agents.defaults.models["openai/gpt-5-nano"].agentRuntime.id, "openclaw");
+  const custom = { models: { providers: { minimax: { baseUrl: "http://here" } } } };
+  assert.deepEqual(modelsFor(custom)[0], { "minimax-m2.5": "minimax/minimax-m2.5" });
 });
 
 test("fillIn keeps existing values and adds missing ones", () => {

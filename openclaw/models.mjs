@@ -41,6 +41,14 @@ const VERCEL = {
   })),
 };
 
+// The board's names of models, with the provider of each and what that calls it.
+const BOARD_MODELS = {
+  "minimax-m2.5": ["minimax", "minimax-m2.5"],
+  "claude-haiku-4.5": ["anthropic", "claude-haiku-4.5", "claude-haiku-4-5"],
+  "kimi-k2.5": ["moonshotai", "kimi-k2.5"],
+  "gpt-5-nano": ["openai", "gpt-5-nano"],
+};
+
 function primaryOf(model) {
   return typeof model === "string" ? model : model?.primary;
 }
@@ -58,12 +66,11 @@ function addModel(provider, id) {
 }
 
 // Without this, OpenAI models run in a plugin that the gateway would have to download at every start.
-function useBuiltInRuntime(defaults) {
-  const primary = primaryOf(defaults.model) ?? "";
-  if (!primary.startsWith("openai/")) return;
+function useBuiltInRuntime(defaults, model) {
+  if (!model.startsWith("openai/")) return;
   defaults.models ??= {};
-  defaults.models[primary] ??= {};
-  defaults.models[primary].agentRuntime ??= { id: "openclaw" };
+  defaults.models[model] ??= {};
+  defaults.models[model].agentRuntime ??= { id: "openclaw" };
 }
 
 // Keeps a model that the operator configured, unless OPENCLAW_MODEL names another.
@@ -81,5 +88,22 @@ export function chooseModels(config, settings) {
   if (settings.model !== "") defaults.model = { primary: settings.model };
   else if (defaults.model === undefined && available.length > 0)
     defaults.model = { primary: available[0].primary, fallbacks: available[0].fallbacks };
-  useBuiltInRuntime(defaults);
+  useBuiltInRuntime(defaults, primaryOf(defaults.model) ?? "");
+}
+
+// Returns the gateway's name of each model of the board that it can run, and configures what those need: a
+// model without a provider would fail every run of its agents.
+export function boardModels(config, { keys }) {
+  const models = {};
+  for (const [name, [provider, vercelId, ownId = vercelId]] of Object.entries(BOARD_MODELS)) {
+    const isConfigured = config.models?.providers?.[provider] !== undefined;
+    if (isConfigured || (keys[provider] ?? "") !== "") {
+      models[name] = `${provider}/${ownId}`;
+      if (!isConfigured) useBuiltInRuntime(config.agents.defaults, models[name]);
+    } else if (keys.vercel !== "") {
+      models[name] = `ai-gateway/${provider}/${vercelId}`;
+      addModel(config.models.providers["ai-gateway"], models[name]);
+    }
+  }
+  return models;
 }

@@ -121,6 +121,30 @@ function readAgents(env) {
   return [...new Set(slugs)];
 }
 
+function isOn(env, name) {
+  const word = clean(env[name]).toLowerCase();
+  if (["", "false", "no", "off", "0"].includes(word)) return false;
+  if (["true", "yes", "on", "1"].includes(word)) return true;
+  throw new ConfigError(`${name} "${word}" is not one of true, false, yes, no, on, off, 1, 0`);
+}
+
+function readAbsolutePath(env, name, fallback) {
+  const text = clean(env[name]).replace(/(?<=.)\/+$/, "");
+  if (text === "") return fallback;
+  if (!text.startsWith("/")) throw new ConfigError(`${name} "${text}" is not an absolute path`);
+  return text;
+}
+
+// The file that the runtime writes the board's agents to, or undefined without profile sync. Settings and
+// defaults are the runtime's.
+function readAgentsFile(env) {
+  if (!isOn(env, "OPENCLAW_PROFILE_SYNC")) return undefined;
+  const root = readAbsolutePath(env, "OPENCLAW_WORKSPACE_ROOT", "/root/clawd/agents");
+  const seen = readAbsolutePath(env, "OPENCLAW_WORKSPACE_ROOT_IN_GATEWAY", root);
+  const fallback = path.join(path.dirname(seen), "mission-control-agents.json");
+  return readAbsolutePath(env, "OPENCLAW_AGENTS_FILE", fallback);
+}
+
 function readModel(env) {
   const model = clean(env.OPENCLAW_MODEL);
   if (model !== "" && !/^[^/\s]+\/\S+$/.test(model))
@@ -152,6 +176,7 @@ export function readSettings(env) {
     port: readPort(env),
     maxConcurrent: readNumber(env, "OPENCLAW_MAX_CONCURRENT", 1, 256),
     agents: readAgents(env),
+    agentsFile: readAgentsFile(env),
     model: readModel(env),
     browser: readBrowser(env),
     keys: {

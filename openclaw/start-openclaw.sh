@@ -71,6 +71,15 @@ rename_vercel_key() {
     unset AI_GATEWAY_API_KEY
 }
 
+# The gateway includes files outside its configuration's directory only if it is told so.
+permit_agents_file() {
+    local file
+    file=$(node "$HERE/merge-config.mjs" --print-agents-file)
+    if [[ -n $file ]]; then
+        export OPENCLAW_INCLUDE_ROOTS=${OPENCLAW_INCLUDE_ROOTS:+$OPENCLAW_INCLUDE_ROOTS:}$(dirname "$file")
+    fi
+}
+
 # As PID 1 of a container it must reap orphaned processes, hence tini.
 exec_gateway() {
     local command=(openclaw gateway run)
@@ -90,6 +99,7 @@ main() {
         return
     fi
     node "$HERE/merge-config.mjs"
+    permit_agents_file
     remove_browser_locks
     rename_vercel_key
     unset "${HIDDEN_FROM_AGENTS[@]}" OPENCLAW_PACKAGE_DIR

@@ -77,11 +77,16 @@ stop_sandbox() {
     if [[ -n $pid ]]; then stop_process "$pid" "$STOP_LIMIT_S" || true; fi
 }
 
+# make_template RELOAD: whether the gateway reloads its configuration: off or hybrid.
+make_template() {
+    node "$ROOT/test/gateway/make-template.mjs" "$ROOT/openclaw/openclaw.template.json" \
+        "http://127.0.0.1:$provider_port" "$directory/gateway-file.log" "$1" >"$directory/template.json"
+}
+
 # Exports the settings that start-openclaw.sh reads.
 set_gateway_environment() {
     gateway_port=$(free_port)
-    node "$ROOT/test/gateway/make-template.mjs" "$ROOT/openclaw/openclaw.template.json" \
-        "http://127.0.0.1:$provider_port" "$directory/gateway-file.log" >"$directory/template.json"
+    make_template off
     export HOME=$directory/home OPENCLAW_CONFIG_TEMPLATE=$directory/template.json
     export OPENCLAW_GATEWAY_PORT=$gateway_port OPENCLAW_GATEWAY_BIND=loopback
     export OPENCLAW_GATEWAY_TOKEN=$gateway_token

@@ -7,10 +7,11 @@
 // POST /script {"rounds": [[ACTION, ...], ...]}   what the next answers to notifications call, one round
 //               each, instead of words. ACTION: {"name", "arguments"} for a tool, or {"post", "arguments"} for a request to
 //               that path of the agents' HTTP API, made with curl by the gateway's own tool exec
-// GET /calls    {"calls": [{"notification", "session", "replies_as", "turns", "offered", "results",
+// GET /calls    {"calls": [{"notification", "session", "replies_as", "model", "turns", "offered", "results",
 //               "state": "waits", "answered" or "gone"}]}
 //               replies_as: the agent's name in the instructions; turns: earlier replies in the session;
 //               offered: how many tools the model sees; results: what the last turn's calls gave
+// GET /told?notification=ID&text=TEXT    {"told": whether its last call was told the text}
 // GET /wait?notification=ID    as /calls, once a call for it is waiting; 504 after 60 s
 //
 // The model acts only on what it has been told: it calls a tool by its name if it sees it, else through
@@ -25,6 +26,7 @@ const OWN_CONTEXT = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>";
 const HTTP_ACCESS = /^- HTTP base URL: (\S+)\. Send the header x-openclaw-session-key: (\S+) /m;
 const mode = { delay_ms: 0, failures: 0 };
 const calls = [];
+const prompts = new Map(); // of each notification's last call
 let rounds = [];
 let nextCallId = 1;
 
@@ -54,6 +56,7 @@ function readCall(body) {
     notification: [...said.matchAll(/Notification ID: (\S+)/g)].at(-1)?.[1] ?? "",
     session: /^Runtime: .*\bsession=(\S+)/m.exec(all)?.[1] ?? "",
     replies_as: /^You reply as \*\*(.+?)\*\*/m.exec(textsOf("system", "developer").join("\n"))?.[1] ?? "",
+    model: body.model,
     turns: textsOf("assistant").filter((text) => text.startsWith("Echo of ")).length,
     offered: body.tools?.length ?? 0,
     results,
@@ -132,6 +135,7 @@ function sendJson(response, status, value) {
 async function complete(response, body) {
   const call = readCall(body);
   calls.push(call);
+  prompts.set(call.notification, body.messages.map(textOf).join("\n"));
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   if (mode.failures > 0) {
@@ -150,6 +154,10 @@ function takeScript(script) {
   return script;
 }
 
+function isTold(asked) {
+  return (prompts.get(asked.get("notification")) ?? "").includes(asked.get("text"));
+}
+
 async function wait(response, notification) {
   const deadline = Date.now() + WAIT_MS;
   const waits = (call) => call.notification === notification && call.state === "waits";
@@ -165,6 +173,7 @@ async function serve(request, response) {
   else if (url.pathname === "/mode") sendJson(response, 200, Object.assign(mode, JSON.parse(text)));
   else if (url.pathname === "/script") sendJson(response, 200, takeScript(JSON.parse(text)));
   else if (url.pathname === "/calls") sendJson(response, 200, { calls });
+  else if (url.pathname === "/told") sendJson(response, 200, { told: isTold(url.searchParams) });
   else if (url.pathname === "/wait") await wait(response, url.searchParams.get("notification"));
   else sendJson(response, 404, { error: { message: "not here" } });
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Tests the runtime with a real OpenClaw gateway from npm, whose model provider is a stub. The sandbox is
-# only the backend, first as version 0, then as version 1, at last with agents that use tools.
+# only the backend, first as version 0, then as version 1, with agents that use tools, and at last with
+# agents that appear on the board and go.
 #
-# Usage: test/gateway/run.sh [v0 | v1 | tools] [-h]
+# Usage: test/gateway/run.sh [v0 | v1 | tools | profiles] [-h]
 #
-# With v0 or v1 only the cases of that version run, with tools those in which agents use tools. Needs the
+# With v0 or v1 only the cases of that version run, with tools those in which agents use tools, with profiles
+# those in which they appear and go. Needs the
 # programs in BUILD (build), built by make all, curl, and npm with access to a registry; skipped otherwise.
 # The installation is kept in build/gateway. Prints ok or FAIL for each case and the totals at the end;
 # exits with 1 if one failed.
@@ -19,6 +21,9 @@ BUILD=$(realpath "${BUILD:-$ROOT/build}")
 . "$ROOT/test/gateway/v1.sh"
 # shellcheck source=test/gateway/tools.sh
 . "$ROOT/test/gateway/tools.sh"
+
+# shellcheck source=test/gateway/profiles.sh
+. "$ROOT/test/gateway/profiles.sh"
 
 readonly REPLY_LIMIT_S=60
 passed=0
@@ -271,7 +276,7 @@ run_v0_cases() {
 
 main() {
     case ${1-} in
-    v0 | v1 | tools) ;;
+    v0 | v1 | tools | profiles) ;;
     *) reject_arguments "$@" ;;
     esac
     [[ -x $BUILD/mission-control-runtime ]] || die "no runtime in $BUILD; run make all"
@@ -283,6 +288,7 @@ main() {
         if [[ ${1:-v0} == v0 ]]; then run_v0_cases; fi
         if [[ ${1:-v1} == v1 ]]; then run_v1_cases; fi
         if [[ ${1:-tools} == tools ]]; then run_tools_cases; fi
+        if [[ ${1:-profiles} == profiles ]]; then run_profiles_cases; fi
         run_case "no log contains a token" test_no_secret_in_logs
     fi
     say "$passed passed, $failed failed"
