@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "backend/convex.h"
 #include "base/text.h"
@@ -115,6 +116,22 @@ void doctor_check_command(struct doctor *doctor);
  * be NULL if doctor->agents is. Blocks up to DOCTOR_TIMEOUT_MS.
  */
 void doctor_check_version(struct doctor *doctor, struct convex *convex);
+
+/* Shortens path to the part of it that exists; "/" always does. */
+void doctor_cut_to_existing(char *path);
+
+/* The reason why existing, the part of a path that exists, cannot be written to, or NULL. */
+const char *doctor_find_dir_obstacle(const char *existing, const struct stat *status);
+
+/*
+ * The check of which of the account's agents the gateway lacks, once it has accepted the token; or
+ * adds it as skipped. Blocks up to DOCTOR_TIMEOUT_MS.
+ */
+void doctor_check_agents(struct doctor *doctor, const struct gateway *gateway);
+void doctor_skip_agents(struct doctor *doctor, const char *failed);
+
+/* The checks of agents' folders and their list for the gateway, if profiles are synced. */
+void doctor_check_workspaces(struct doctor *doctor);
 
 /*
  * The check of whether the gateway takes tools, once it has accepted the token; or adds it as

@@ -2,8 +2,9 @@
  * The command doctor: runs one check after the other, from the machine outwards, and reports each
  * with a fix. This file has the order of the checks, those of the machine (state directory, free
  * space, a running runtime, clock) and the steps on the way to a server; doctor_startup.c has what
- * the runtime needs to start, doctor_remotes.c what the two servers answer, doctor_tools.c
- * whether the gateway takes tools, and doctor_version.c what follows from the backend's version.
+ * the runtime needs to start, doctor_remotes.c what the two servers answer, doctor_agents.c
+ * the agents that the gateway has and the files with which it gets them, doctor_tools.c whether it
+ * takes tools, and doctor_version.c what follows from the backend's version.
  *
  * A check that depends on a failed one is skipped with the reason, so that one cause shows up as
  * one failure. The doctor must be safe to run beside a live runtime: it creates nothing in the
@@ -52,8 +53,7 @@ void doctor_skip(struct doctor *doctor, const char *const names[], const char *f
         doctor_report_add(&doctor->report, *names, DOCTOR_SKIP, NULL, "because %s failed", failed);
 }
 
-/* Shortens path to the part of it that exists; "/" always does. */
-static void cut_to_existing(char *path)
+void doctor_cut_to_existing(char *path)
 {
     struct stat status;
     while (stat(path, &status) != 0 && errno == ENOENT) {
@@ -65,8 +65,7 @@ static void cut_to_existing(char *path)
     }
 }
 
-/* The reason why existing, the part of the path that exists, cannot be used, or NULL. */
-static const char *find_dir_obstacle(const char *existing, const struct stat *status)
+const char *doctor_find_dir_obstacle(const char *existing, const struct stat *status)
 {
     if (!S_ISDIR(status->st_mode))
         return "is not a directory";
@@ -112,7 +111,7 @@ static bool check_dir(struct doctor *doctor, const char *existing)
             strerror(errno));
         return false;
     }
-    const char *obstacle = find_dir_obstacle(existing, &status);
+    const char *obstacle = doctor_find_dir_obstacle(existing, &status);
     if (obstacle != NULL) {
         doctor_report_add(
             &doctor->report, dir_check, DOCTOR_FAIL, writable_fix, "%s %s", existing, obstacle);
@@ -175,7 +174,7 @@ static void check_state_dir(struct doctor *doctor)
             "the path is longer than %d bytes", PATH_MAX);
         return;
     }
-    cut_to_existing(existing);
+    doctor_cut_to_existing(existing);
     if (check_dir(doctor, existing)) {
         check_space(doctor, existing);
         check_holder(doctor);
@@ -327,6 +326,7 @@ static void check_network(struct doctor *doctor)
             ca_file != NULL ? ", and those in " : "", ca_file != NULL ? ca_file : "");
         doctor_check_backend(doctor);
         doctor_check_gateway(doctor);
+        doctor_check_workspaces(doctor);
         check_clock(doctor);
         http_client_destroy(doctor->client);
     }

@@ -8,8 +8,8 @@
  *
  * Gateway: the probe that the runtime itself uses (POST {}, which runs no agent) tests endpoint and
  * token. A gateway that has seen too many wrong tokens tells nobody whether one is right, so then
- * the reason is the one that a running runtime has kept, if there is one. After that the agents of
- * the account are looked up in the gateway's model list. The timeout is checked although nothing
+ * the reason is the one that a running runtime has kept, if there is one. After that come its
+ * agents (doctor_agents.c) and tools (doctor_tools.c). The timeout is checked although nothing
  * failed yet, because one that is too short costs runs later.
  */
 #include <inttypes.h>
@@ -25,7 +25,7 @@
 #include "gateway/roster.h"
 
 /* The gateway retries a failing model provider for up to 142 s before it answers. */
-enum { MIN_TIMEOUT_MS = 150000, MAX_NAMED_AGENTS = 10, SLUG_BYTES = 64, WAIT_BYTES = 64 };
+enum { MIN_TIMEOUT_MS = 150000, WAIT_BYTES = 64 };
 
 static const char deployment_check[] = "Convex deployment";
 static const char service_token_check[] = "service token";
@@ -33,7 +33,6 @@ static const char account_check[] = "account";
 static const char endpoint_check[] = "gateway endpoint";
 static const char gateway_token_check[] = "gateway token";
 static const char timeout_check[] = "gateway timeout";
-static const char agents_check[] = "gateway agents";
 
 static const char url_fix[] =
     "check CONVEX_URL: it must be the deployment's address, which ends in .convex.cloud unless "
@@ -363,73 +362,6 @@ static const char *check_endpoint(struct doctor *doctor, const struct gateway *g
     return fail_endpoint(doctor, "restart the gateway and check its log", result.error.text);
 }
 
-/* Appends the slugs of the agents that the gateway lacks; returns how many there are. */
-static size_t list_missing(
-    const json_t *agents, const struct gateway_models *models, struct text *names)
-{
-    size_t missing = 0;
-    size_t index;
-    const json_t *agent;
-    json_array_foreach (agents, index, agent) {
-        const char *slug = json_guard_string(agent, "slug");
-        if (slug == NULL || gateway_models_have(models, slug))
-            continue;
-        /* Slugs come from the board and may hold anything. */
-        char quoted[SLUG_BYTES];
-        text_quote(quoted, sizeof quoted, slug, strlen(slug));
-        if (missing < MAX_NAMED_AGENTS)
-            text_printf(names, "%s%s", missing > 0 ? ", " : "", quoted);
-        missing++;
-    }
-    if (missing > MAX_NAMED_AGENTS)
-        text_printf(names, " and %zu more", missing - MAX_NAMED_AGENTS);
-    return missing;
-}
-
-/* Agents that the gateway lacks run as the fallback agent, if it has that one. */
-static void check_fallback(
-    struct doctor *doctor, const struct gateway_models *models, size_t missing)
-{
-    const char *fallback = doctor->config->fallback_agent;
-    if (gateway_models_have(models, fallback))
-        doctor_report_add(&doctor->report, agents_check, DOCTOR_OK, NULL,
-            "%zu of the account's agents run as %s, because the gateway does not know them",
-            missing, fallback);
-    else
-        doctor_report_add(&doctor->report, agents_check, DOCTOR_FAIL,
-            "set OPENCLAW_FALLBACK_AGENT to an agent of the gateway",
-            "the gateway knows neither %zu of the account's agents nor %s, their fallback", missing,
-            fallback);
-}
-
-/* A missing agent is a failure, since notifications to it could not be delivered. */
-static void check_agents(struct doctor *doctor, const struct gateway *gateway)
-{
-    struct gateway_models models;
-    struct text names = {0};
-    if (doctor->agents == NULL) {
-        skip_check(doctor, agents_check, "reading the account's agents");
-        return;
-    }
-    gateway_models_fetch(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &models);
-    size_t missing = list_missing(doctor->agents, &models, &names);
-    if (!models.known)
-        add_check(doctor, agents_check, DOCTOR_SKIP, NULL,
-            "because the gateway does not list its agents");
-    else if (missing > 0 && doctor->config->fallback_agent != NULL)
-        check_fallback(doctor, &models, missing);
-    else if (missing > 0)
-        doctor_report_add(&doctor->report, agents_check, DOCTOR_FAIL,
-            "set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway",
-            "the gateway does not know %zu of the account's agents: %s", missing,
-            names.failed ? "..." : names.data);
-    else
-        add_check(
-            doctor, agents_check, DOCTOR_OK, NULL, "the gateway knows every agent of the account");
-    text_fini(&names);
-    gateway_models_fini(&models);
-}
-
 static void check_timeout(struct doctor *doctor)
 {
     int64_t timeout_ms = doctor->config->gateway_timeout_ms;
@@ -458,10 +390,10 @@ static void check_enabled_gateway(struct doctor *doctor, const struct gateway *g
     else
         failed = check_endpoint(doctor, gateway);
     if (failed != NULL) {
-        skip_check(doctor, agents_check, failed);
+        doctor_skip_agents(doctor, failed);
         doctor_skip_tools(doctor, failed);
     } else {
-        check_agents(doctor, gateway);
+        doctor_check_agents(doctor, gateway);
         doctor_check_tools(doctor, gateway);
     }
     check_timeout(doctor);
