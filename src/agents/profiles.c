@@ -6,7 +6,7 @@
  * write what differs. It reads much and writes nothing as long as nothing changes, so a file that
  * an agent has spoilt is restored by the next sync. The agents' file comes last, so that an agent
  * has its folder before the gateway knows it. The gateway includes that file in its configuration
- * and loads it again when it changes (docs/protocol.md, "The agents' file").
+ * and loads it again when it changes (docs/protocol.md, "Agents of the board").
  *
  * An agent whose slug cannot be a folder's name, or is shared, is left out: so is one whose folder
  * still is another agent's, as it would read that one's memory. Any other failure concerns the
@@ -169,19 +169,30 @@ static int write_memory(int folder_fd, struct error *error)
     return result;
 }
 
-static int write_skill(int skills_fd, const json_t *skill, struct error *error)
+/* The log names slugs of which nothing can be written. They come from the board and may hold
+ * anything. */
+static void note_skipped(struct profile_round *round, const json_t *item)
 {
-    struct text text = {0};
+    char quoted[SLUG_NAME_BYTES];
+    struct text_span slug = json_guard_text(item, "slug");
+    text_quote(quoted, sizeof quoted, slug.bytes, slug.length_bytes);
+    text_printf(&round->skipped, "%s\"%s\"", round->skipped.length_bytes > 0 ? ", " : "", quoted);
+}
+
+static int write_skill(
+    struct profile_round *round, int skills_fd, const json_t *skill, struct error *error)
+{
     int folder_fd;
     const char *slug = json_guard_string(skill, "slug");
+    if (slug == NULL || !profile_name_is_safe(slug)) {
+        note_skipped(round, skill);
+        return 0;
+    }
+    struct text text = {0};
     profile_append_skill(&text, skill);
     if (text.length_bytes == 0 && !text.failed)
         return 0;
-    int result = 0;
-    if (slug == NULL || !profile_name_is_safe(slug))
-        result = error_set(error, ERROR_INVALID, "a skill's slug cannot be a folder's name");
-    if (result == 0)
-        result = profile_folder_enter(skills_fd, slug, &folder_fd, error);
+    int result = profile_folder_enter(skills_fd, slug, &folder_fd, error);
     if (result != 0) {
         text_fini(&text);
         return result;
@@ -191,7 +202,8 @@ static int write_skill(int skills_fd, const json_t *skill, struct error *error)
     return result;
 }
 
-static int write_skills(int folder_fd, const json_t *profile, struct error *error)
+static int write_skills(
+    struct profile_round *round, int folder_fd, const json_t *profile, struct error *error)
 {
     int skills_fd;
     size_t index;
@@ -202,7 +214,7 @@ static int write_skills(int folder_fd, const json_t *profile, struct error *erro
     json_array_foreach (json_guard_array(profile, "resolvedSkills"), index, skill) {
         /* The first failure is told, but one skill keeps no other from its agent. */
         struct error other;
-        if (write_skill(skills_fd, skill, result == 0 ? error : &other) != 0 && result == 0)
+        if (write_skill(round, skills_fd, skill, result == 0 ? error : &other) != 0 && result == 0)
             result = error->code;
     }
     close(skills_fd);
@@ -228,7 +240,7 @@ static int write_folder(
     if (result == 0)
         result = write_memory(folder_fd, error);
     if (result == 0)
-        result = write_skills(folder_fd, profile, error);
+        result = write_skills(round, folder_fd, profile, error);
     if (result == 0 &&
         (result = profile_folder_enter(folder_fd, "deliverables", &deliverables_fd, error)) == 0)
         close(deliverables_fd);
@@ -263,11 +275,7 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
     int folder_fd;
     if (!read_slug(round, profile, slug) ||
         json_integer_value(json_object_get(round->slugs, slug)) != 1) {
-        char quoted[SLUG_NAME_BYTES];
-        struct text_span own = json_guard_text(profile, "slug");
-        text_quote(quoted, sizeof quoted, own.bytes, own.length_bytes);
-        text_printf(
-            &round->skipped, "%s\"%s\"", round->skipped.length_bytes > 0 ? ", " : "", quoted);
+        note_skipped(round, profile);
         return;
     }
     int result = ERROR_SYSTEM;
@@ -362,7 +370,8 @@ static void report_skipped(struct profiles *profiles, const struct text *skipped
     text_copy(shown, sizeof shown, slugs);
     if (shown[0] != '\0' && strcmp(profiles->skipped, shown) != 0)
         log_warn(component,
-            "no profile is written for agents whose slug is reserved, shared, or not made of "
+            "nothing is written for agents and skills whose slug is reserved, shared, or not made "
+            "of "
             "letters, digits, - and _: %s",
             shown);
     text_copy(profiles->skipped, sizeof profiles->skipped, shown);

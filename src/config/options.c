@@ -89,8 +89,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
         .help = "Whether agents get tools to work on the board, where the gateway takes them"},
     [OPTION_OPENCLAW_PROFILE_SYNC] = {"OPENCLAW_PROFILE_SYNC", SECTION_GATEWAY, OPTION_BOOLEAN,
         OPTION_UNQUOTED, FIELD(profile_sync), .fallback = "false",
-        .help = "Whether to write agents' profiles from the board to their files, and their list "
-                "for the gateway"},
+        .help = "Whether to write agents' profiles to files, and the gateway's list of agents"},
     [OPTION_OPENCLAW_WORKSPACE_ROOT] = {"OPENCLAW_WORKSPACE_ROOT", SECTION_GATEWAY, OPTION_PATH,
         OPTION_UNQUOTED, FIELD(workspace_root), .fallback = "/root/clawd/agents",
         .help = "Directory of the agents' workspaces"},

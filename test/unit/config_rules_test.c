@@ -206,6 +206,52 @@ static void test_workspace_root_must_be_an_absolute_path(void **state)
         fixture, LOAD(fixture, REQUIRED, "OPENCLAW_WORKSPACE_ROOT=~/a"), "only a shell expands");
 }
 
+static void test_the_agents_file_is_beside_the_root(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_load(fixture, LOAD(fixture, REQUIRED));
+    assert_string_equal(fixture->config.agents_file, "/root/clawd/mission-control-agents.json");
+    assert_string_equal(fixture->config.workspace_root_in_gateway, "/root/clawd/agents");
+    must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_WORKSPACE_ROOT=/agents"));
+    assert_string_equal(fixture->config.agents_file, "/agents/mission-control-agents.json");
+    must_load(fixture,
+        LOAD(fixture, REQUIRED, "OPENCLAW_WORKSPACE_ROOT=/srv/a/",
+            "OPENCLAW_WORKSPACE_ROOT_IN_GATEWAY=/seen/", "OPENCLAW_AGENTS_FILE=/own/agents.json"));
+    assert_string_equal(fixture->config.agents_file, "/own/agents.json");
+    assert_string_equal(fixture->config.workspace_root_in_gateway, "/seen");
+    static const char *const wrong[] = {"OPENCLAW_AGENTS_FILE=agents.json",
+        "OPENCLAW_AGENTS_FILE=/", "OPENCLAW_WORKSPACE_ROOT_IN_GATEWAY=seen"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        must_fail_with(fixture, LOAD(fixture, REQUIRED, wrong[i]), "expected an absolute path");
+}
+
+/* What the gateway and its agents can read must not hold the runtime's secrets. */
+static void test_the_state_is_apart_from_the_workspaces(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const struct {
+        const char *state_dir;
+        const char *place;
+        bool apart;
+    } cases[] = {
+        {"STATE_DIR=/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/a", false},
+        {"STATE_DIR=/srv/a/state", "OPENCLAW_WORKSPACE_ROOT=/srv/a", false},
+        {"STATE_DIR=/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/a/agents", false},
+        {"STATE_DIR=/srv/a", "OPENCLAW_AGENTS_FILE=/srv/a/agents.json", false},
+        {"STATE_DIR=/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/ab", true},
+        {"STATE_DIR=/srv/ab", "OPENCLAW_WORKSPACE_ROOT=/srv/a", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        must_load(fixture, LOAD(fixture, REQUIRED, cases[i].state_dir, cases[i].place));
+        int result = LOAD(
+            fixture, REQUIRED, cases[i].state_dir, cases[i].place, "OPENCLAW_PROFILE_SYNC=true");
+        if (cases[i].apart)
+            must_load(fixture, result);
+        else
+            must_fail_with(fixture, result, "the state directory holds secrets");
+    }
+}
+
 static void test_task_status_base_url_must_be_http(void **state)
 {
     struct config_fixture *fixture = *state;
@@ -362,6 +408,8 @@ int main(void)
         TEST(test_backoff_and_grace_default_to_related_settings),
         TEST(test_stream_timeout_defaults_to_two_runs),
         TEST(test_workspace_root_must_be_an_absolute_path),
+        TEST(test_the_agents_file_is_beside_the_root),
+        TEST(test_the_state_is_apart_from_the_workspaces),
         TEST(test_task_status_base_url_must_be_http),
         TEST(test_state_dir_follows_the_environment),
         TEST(test_ca_file_must_be_a_file),

@@ -76,6 +76,9 @@ static void test_each_trouble_has_a_reason(void **state)
     health.gateway_running = false;
     expect_reason(&health, "Deliveries are not running");
     health = healthy();
+    health.profiles_broken = true;
+    expect_reason(&health, "Agents' profiles cannot be written; the log says why");
+    health = healthy();
     health.pinned_version = BACKEND_V1;
     expect_reason(&health, "");
     health.seen_version = BACKEND_V1;
