@@ -1,0 +1,247 @@
+/* Agents' profiles as a whole: what a v1 board says comes into files, and what happens if not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../lib/board.h"
+#include "../lib/doctor.h"
+#include "../lib/test_file.h"
+
+enum { PATH_BYTES = 512, NOBODY = 65534 };
+
+static const char strace_program[] = "/usr/bin/strace";
+
+/* Starts the runtime with profiles in the directory "shared" of the environment. */
+static void start_with_profiles(struct test_env *env)
+{
+    char root[PATH_BYTES];
+    snprintf(root, sizeof root, "OPENCLAW_WORKSPACE_ROOT=%s/shared/agents", env->dir);
+    test_env_list_agents(env, true);
+    test_env_start_runtime(
+        env, STRINGS("OPENCLAW_PROFILE_SYNC=true", root, "AGENT_SYNC_INTERVAL=100"));
+}
+
+static void seed(struct test_env *env, const char *json)
+{
+    json_t *body = json_loads(json, 0, NULL);
+    assert_non_null(body);
+    json_decref(test_env_post(env, "/sandbox/seed", body));
+}
+
+static void make_path(const struct test_env *env, const char *name, char path[static PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/shared/%s", env->dir, name);
+}
+
+static bool file_has(const struct test_env *env, const char *name, const char *words)
+{
+    char path[PATH_BYTES];
+    make_path(env, name, path);
+    if (access(path, R_OK) != 0)
+        return false;
+    char *content = test_file_read(path);
+    bool has = strstr(content, words) != NULL;
+    free(content);
+    return has;
+}
+
+/* Waits for a later sync to have ended, since the file is written amid one. */
+static void wait_for_file(struct test_env *env, const char *name, const char *words, bool wanted)
+{
+    for (int i = 0; i < 100 && file_has(env, name, words) != wanted; i++)
+        test_env_wait_calls(env, "listAgentsForRuntime", 1);
+    if (file_has(env, name, words) != wanted)
+        fail_msg("%s %s \"%s\"", name, wanted ? "has no" : "has", words);
+}
+
+static const char agents_file[] = "mission-control-agents.json";
+
+static void test_the_board_comes_into_the_files(void **state)
+{
+    struct test_env *env = *state;
+    start_with_profiles(env);
+    seed(env, "{\"skills\":[{\"slug\":\"haggle\",\"name\":\"Haggling\","
+              "\"contentMarkdown\":\"Ask.\"}],\"agents\":[{\"slug\":\"wanda\",\"name\":\"Wanda\","
+              "\"soulContent\":\"Calm.\",\"skills\":[\"haggle\"]}]}");
+    wait_for_file(env, agents_file, "\"wanda\"", true);
+    assert_true(file_has(env, "agents/wanda/SOUL.md", "Calm."));
+    assert_true(file_has(env, "agents/wanda/skills/haggle/SKILL.md", "name: \"Haggling\""));
+    json_t *agents = board_documents(env, "agents");
+    const char *id = board_string(json_array_get(agents, 0), "_id");
+    json_decref(test_env_post(env, "/sandbox/set",
+        json_pack("{s:s, s:{s:s, s:s}}", "id", id, "fields", "name", "Wanda Two", "soulContent",
+            "In a hurry.")));
+    wait_for_file(env, agents_file, "Wanda Two", true);
+    wait_for_file(env, "agents/wanda/SOUL.md", "In a hurry.", true);
+    json_decref(test_env_post(env, "/sandbox/delete", json_pack("{s:s}", "id", id)));
+    wait_for_file(env, agents_file, "wanda", false);
+    assert_true(file_has(env, "agents/wanda/SOUL.md", "In a hurry."));
+    json_decref(agents);
+    assert_true(test_env_health_has(env, "/health", "\"profilesError\": null"));
+}
+
+/* Traces the runtime for several syncs; the caller ends it. */
+static void start_strace(struct test_env *env, const char *output)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)env->runtime.pid);
+    const char *const argv[] = {strace_program, "-f", "-p", pid, "-o", output, "-e",
+        "trace=openat,rename,renameat,renameat2,mkdirat,linkat,unlinkat,ftruncate", NULL};
+    char *const environment[] = {NULL};
+    process_start(&env->second, argv, environment);
+    assert_true(process_wait_output(&env->second, "attached", TEST_WAIT_MS, NULL, 0));
+}
+
+/* The lines of the trace that write something below the shared directory. */
+static void expect_only_reads(char *trace)
+{
+    char *rest = NULL;
+    size_t opened = 0;
+
+    for (char *line = strtok_r(trace, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        bool is_open = strstr(line, "openat(") != NULL;
+        opened += is_open && strstr(line, "SOUL.md") != NULL ? 1 : 0;
+        if (!is_open ? strchr(line, '(') != NULL : strstr(line, "O_CREAT") != NULL)
+            fail_msg("a sync without changes does: %s", line);
+    }
+    assert_true(opened > 0);
+}
+
+static void test_a_sync_without_changes_only_reads(void **state)
+{
+    struct test_env *env = *state;
+    char output[PATH_BYTES];
+    if (access(strace_program, X_OK) != 0 || geteuid() != 0)
+        skip();
+    start_with_profiles(env);
+    seed(env, "{\"agents\":[{\"slug\":\"wanda\",\"heartbeatInterval\":1000}]}");
+    wait_for_file(env, agents_file, "\"wanda\"", true);
+    test_env_wait(env, "requests=1"); /* its first wake-up, which is recorded */
+    test_env_wait_calls(env, "updateAgentHeartbeat", 0);
+    test_env_wait_calls(env, "listAgentsForRuntime", 2);
+    snprintf(output, sizeof output, "%s/trace", env->dir);
+    start_strace(env, output);
+    test_env_wait_calls(env, "listAgentsForRuntime", 3);
+    process_signal(&env->second, SIGINT);
+    process_wait_exit(&env->second, TEST_WAIT_MS);
+    process_fini(&env->second);
+    char *trace = test_file_read(output);
+    expect_only_reads(trace);
+    free(trace);
+}
+
+/* Deliveries go on, the reason is told once, and it ends by itself. */
+static void test_a_folder_that_cannot_be_written_stops_nothing(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    make_path(env, "", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_path(env, "agents", path);
+    test_file_write(path, "in the way");
+    start_with_profiles(env);
+    test_env_wait_words(env, "/health", "Agents' profiles cannot be written", true);
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
+    assert_true(test_env_health_has(env, "/health", "OPENCLAW_WORKSPACE_ROOT: cannot open"));
+    json_decref(board_load(env, 3, 2));
+    test_env_wait(env, "delivered=3&undelivered=0");
+    test_env_wait_calls(env, "listAgentsForRuntime", 3);
+    char *log = process_output(&env->runtime);
+    const char *said = strstr(log, "profiles cannot be written");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "profiles cannot be written"));
+    free(log);
+    assert_int_equal(unlink(path), 0);
+    wait_for_file(env, "agents/worker1/TOOLS.md", "# Assigned skills", true);
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    test_env_wait_log(env, "the agents' profiles are written again");
+}
+
+static void test_v0_has_no_profiles(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    doctor_seed_agent(env);
+    start_with_profiles(env);
+    test_env_wait_log(env, "OPENCLAW_PROFILE_SYNC has no effect: the backend is version 0");
+    test_env_wait_calls(env, "listAgents", 3);
+    assert_int_equal(test_env_stat(env, "backend", "listAgentsForRuntime"), 0);
+    make_path(env, "", path);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_profiles_that_cannot_be_read_change_nothing(void **state)
+{
+    struct test_env *env = *state;
+    start_with_profiles(env);
+    seed(env, "{\"agents\":[{\"slug\":\"wanda\"}]}");
+    wait_for_file(env, agents_file, "\"wanda\"", true);
+    board_fail(env, "listAgentsForRuntime", "status", -1);
+    test_env_wait_log(env, "the agents' profiles cannot be read");
+    test_env_wait_calls(env, "listAgents", 2);
+    assert_true(file_has(env, agents_file, "\"wanda\""));
+    board_clear_faults(env);
+    seed(env, "{\"agents\":[{\"slug\":\"otto\"}]}");
+    wait_for_file(env, agents_file, "\"otto\"", true);
+}
+
+static void test_doctor_tells_what_the_gateway_lacks(void **state)
+{
+    struct test_env *env = *state;
+    char root[PATH_BYTES];
+    char path[PATH_BYTES];
+    snprintf(root, sizeof root, "OPENCLAW_WORKSPACE_ROOT=%s/shared/agents", env->dir);
+    seed(env, "{\"agents\":[{\"slug\":\"wanda\"}]}");
+    test_env_list_agents(env, true);
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    const char *const settings[] = {root, "OPENCLAW_PROFILE_SYNC=true", NULL};
+    doctor_expect_read_only(env, settings, 1,
+        STRINGS("FAIL  gateway agents      the gateway does not know 1 of the account's agents: "
+                "wanda, and the agents' file does not have them either; fix: start the runtime",
+            "ok    workspaces          ", "warn  agents file         not there yet: "));
+    make_path(env, "", path);
+    assert_int_equal(access(path, F_OK), -1); /* the doctor makes nothing */
+    start_with_profiles(env);
+    wait_for_file(env, agents_file, "\"wanda\"", true);
+    test_env_stop_runtime(env);
+    doctor_expect_output(env, settings, STRINGS("doctor"), 1,
+        STRINGS("wanda, though the agents' file has them; fix: add \"$include\": \"",
+            "OPENCLAW_INCLUDE_ROOTS", "ok    agents file         "));
+    board_set(env, json_pack("{s:n}", "gateway_agents"));
+    doctor_expect_output(env, settings, STRINGS("doctor"), 0,
+        STRINGS("ok    gateway agents      the gateway knows every agent"));
+    make_path(env, "agents/wanda", path);
+    assert_int_equal(chmod(path, 0500), 0);
+    doctor_expect_output(env, settings, STRINGS("doctor"), 1,
+        STRINGS("FAIL  workspaces          ", "is not writable for its owner"));
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, NOBODY, NOBODY), 0);
+        doctor_expect_output(env, settings, STRINGS("doctor"), 1,
+            STRINGS("belongs to another user than the runtime's; fix: give the directory"));
+    }
+    assert_int_equal(chmod(path, 0700), 0);
+}
+
+int main(void)
+{
+#define ON_V1(test) TEST_IN_ENV_WITH(test, .backend = "v1")
+    const struct CMUnitTest tests[] = {
+        ON_V1(test_the_board_comes_into_the_files),
+        ON_V1(test_a_sync_without_changes_only_reads),
+        ON_V1(test_a_folder_that_cannot_be_written_stops_nothing),
+        TEST_IN_ENV(test_v0_has_no_profiles),
+        ON_V1(test_profiles_that_cannot_be_read_change_nothing),
+        ON_V1(test_doctor_tells_what_the_gateway_lacks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
