@@ -23,6 +23,8 @@ RUN if [ -n "$CHECK" ]; then make -j"$(nproc)" "$CHECK"; fi
 RUN strip build/mission-control-runtime build/mission-control-sandbox
 
 FROM ${BASE} AS runtime
+# The workspaces have the same path and owner in the gateway's image: a new volume gets them from whichever
+# container starts first.
 RUN apt-get update -qq -o Acquire::Retries=3 \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o Acquire::Retries=3 ca-certificates libcurl4 libjansson4 libmicrohttpd12 \
@@ -30,7 +32,8 @@ RUN apt-get update -qq -o Acquire::Retries=3 \
     && echo 'mission-control:x:10001:' >>/etc/group \
     && echo 'mission-control:x:10001:10001::/var/lib/mission-control-runtime:/usr/sbin/nologin' \
         >>/etc/passwd \
-    && install -d -m 0700 -o 10001 -g 10001 /var/lib/mission-control-runtime /run/mission-control
+    && install -d -m 0700 -o 10001 -g 10001 /var/lib/mission-control-runtime /run/mission-control \
+    && install -d -o 10001 -g 10001 /home/openclaw/workspace
 COPY --from=build /source/build/mission-control-runtime /usr/local/bin/
 
 ARG VERSION=0.2.0

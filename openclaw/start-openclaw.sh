@@ -76,7 +76,8 @@ permit_agents_file() {
     local file
     file=$(node "$HERE/merge-config.mjs" --print-agents-file)
     if [[ -n $file ]]; then
-        export OPENCLAW_INCLUDE_ROOTS=${OPENCLAW_INCLUDE_ROOTS:+$OPENCLAW_INCLUDE_ROOTS:}$(dirname "$file")
+        OPENCLAW_INCLUDE_ROOTS=${OPENCLAW_INCLUDE_ROOTS:+$OPENCLAW_INCLUDE_ROOTS:}$(dirname "$file")
+        export OPENCLAW_INCLUDE_ROOTS
     fi
 }
 

@@ -136,6 +136,38 @@ check_token_in_env_is_refused() {
     rm "$work/project/.env"
 }
 
+# Runtime and gateway share the workspaces at one path, and nothing else but the token: not the state
+# directory, which holds the key of the agents' API. The profile sync needs no setting and can be off.
+check_profiles_are_shared() {
+    local runtime gateway settings
+    runtime=$(settings_of runtime)
+    gateway=$(settings_of openclaw-gateway)
+    for settings in "$runtime" "$gateway"; do
+        expect_contains "$settings" "environment.OPENCLAW_PROFILE_SYNC	true"
+        expect_contains "$settings" "environment.OPENCLAW_WORKSPACE_ROOT	/home/openclaw/workspace"
+        expect_contains "$settings" \
+            "environment.OPENCLAW_AGENTS_FILE	/home/openclaw/workspace/mission-control-agents.json"
+        expect_contains "$settings" "source	openclaw-workspace"
+        expect_contains "$settings" "target	/home/openclaw/workspace"
+    done
+    expect_equal "/home/openclaw/workspace /run/mission-control" \
+        "$(comm -12 <(volume_targets "$runtime") <(volume_targets "$gateway") | paste -sd ' ')" "shared volumes"
+    expect_lacks "$gateway" runtime-state
+    expect_lacks "$gateway" /var/lib/mission-control-runtime
+    expect_lacks "$gateway" SERVICE_TOKEN
+    echo OPENCLAW_PROFILE_SYNC=false >"$work/project/.env"
+    expect_contains "$(settings_of runtime)" "environment.OPENCLAW_PROFILE_SYNC	false"
+    expect_contains "$(settings_of openclaw-gateway)" "environment.OPENCLAW_PROFILE_SYNC	false"
+    rm "$work/project/.env"
+}
+
+# volume_targets SETTINGS: prints where a service has named volumes, sorted.
+volume_targets() {
+    awk -F '\t' '
+        $1 ~ /\.type$/ { is_volume = $2 == "volume" }
+        $1 ~ /\.target$/ && is_volume { print $2 }' <<<"$1" | sort
+}
+
 # The two containers find the same file, a random one in their volume or the given one.
 check_gateway_token_is_shared() {
     local runtime gateway settings
@@ -289,6 +321,7 @@ test_demo() {
     check "keys reach the gateway alone, and tokens are in no setting" check_secrets_are_apart
     check "a token in .env is refused by the scripts" check_token_in_env_is_refused
     check "runtime and gateway share the file of the token" check_gateway_token_is_shared
+    check "they share the workspaces, and never the state directory" check_profiles_are_shared
     check "OPENCLAW_GATEWAY_URL has a default that can be overridden" check_gateway_url
     check "the demo starts, with board and health port on the host" check_sandbox_starts
     check "its ports are published on loopback only" check_ports_are_local
