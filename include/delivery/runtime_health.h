@@ -24,10 +24,10 @@ enum health_trouble {
     TROUBLE_BACKEND,     /* the last poll failed, or none has succeeded yet */
     TROUBLE_BACKEND_VERSION, /* it is another one than the one that the operator has pinned */
     TROUBLE_SPOOL,           /* the last write to the spool failed */
+    TROUBLE_PROFILES,        /* agents' profiles cannot be written */
     TROUBLE_NO_DELIVERY,     /* no delivery has succeeded since five attempts */
     TROUBLE_UNKNOWN_AGENTS,
     TROUBLE_OLD_FAILURES, /* a notification whose attempts fail is over five minutes old */
-    TROUBLE_PROFILES,     /* agents' profiles cannot be written */
     TROUBLE_LIST_FULL,    /* the backend may have notifications that it does not list */
     TROUBLE_COUNT,
 };

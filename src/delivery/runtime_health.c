@@ -69,6 +69,8 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
         return backend_version_mismatches(health->pinned_version, health->seen_version);
     case TROUBLE_SPOOL:
         return health->spool_broken;
+    case TROUBLE_PROFILES:
+        return health->profiles_broken;
     case TROUBLE_NO_DELIVERY:
         return health->attempts.none_succeeds;
     case TROUBLE_UNKNOWN_AGENTS:
@@ -76,8 +78,6 @@ bool runtime_health_has(const struct runtime_health *health, enum health_trouble
     case TROUBLE_OLD_FAILURES:
         return health->oldest_failing_ms != 0 &&
                health->now_ms - health->oldest_failing_ms > HEALTH_MAX_AGE_MS;
-    case TROUBLE_PROFILES:
-        return health->profiles_broken;
     case TROUBLE_LIST_FULL:
         return health->list_full;
     case TROUBLE_COUNT:
@@ -105,6 +105,7 @@ static const struct {
     [TROUBLE_BACKEND] = {"backend", NULL},
     [TROUBLE_BACKEND_VERSION] = {"backend_version", NULL},
     [TROUBLE_SPOOL] = {"spool", "The state directory cannot be written"},
+    [TROUBLE_PROFILES] = {"profiles", "Agents' profiles cannot be written; the log says why"},
     [TROUBLE_NO_DELIVERY] = {"no_delivery",
         "No delivery succeeds: every attempt of the agents that have work has failed"},
     [TROUBLE_UNKNOWN_AGENTS] = {"unknown_agents",
@@ -112,7 +113,6 @@ static const struct {
         "OPENCLAW_FALLBACK_AGENT"},
     [TROUBLE_OLD_FAILURES] = {"old_failures",
         "A notification has been undelivered for over 5 minutes, and its attempts fail"},
-    [TROUBLE_PROFILES] = {"profiles", "Agents' profiles cannot be written; the log says why"},
     [TROUBLE_LIST_FULL] = {"list_full",
         "500 notifications are undelivered, and the backend lists no more: newer ones are not seen "
         "until some of these have ended"},

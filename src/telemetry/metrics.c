@@ -87,7 +87,8 @@ static const char *const endpoints[] = {"task-status", "task-update", "task-crea
 static const char *const statuses[] = {"2xx", "4xx", "5xx", "none"};
 static const char *const gateway_states[] = {"open", "trickle", "suspect", "shut"};
 static const char *const health_reasons[] = {"not_running", "gateway", "gateway_process", "backend",
-    "backend_version", "spool", "no_delivery", "unknown_agents", "old_failures", "profiles", "list_full"};
+    "backend_version", "spool", "profiles", "no_delivery", "unknown_agents", "old_failures",
+    "list_full"};
 static const char *const other_runtime_traces[] = {"delivered", "reply"};
 
 #define COUNTER(short_name, ...)                                                            \
