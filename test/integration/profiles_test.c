@@ -5,10 +5,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,8 +61,10 @@ static void wait_for_file(struct test_env *env, const char *name, const char *wo
 {
     for (int i = 0; i < 100 && file_has(env, name, words) != wanted; i++)
         test_env_wait_calls(env, "listAgentsForRuntime", 1);
-    if (file_has(env, name, words) != wanted)
+    if (file_has(env, name, words) != wanted) {
+        process_dump_output(&env->runtime, "runtime");
         fail_msg("%s %s \"%s\"", name, wanted ? "has no" : "has", words);
+    }
 }
 
 static const char agents_file[] = "mission-control-agents.json";
@@ -140,31 +144,107 @@ static void test_a_sync_without_changes_only_reads(void **state)
     free(trace);
 }
 
-/* Deliveries go on, the reason is told once, and it ends by itself. */
-static void test_a_folder_that_cannot_be_written_stops_nothing(void **state)
+/*
+ * While profiles cannot be written for the reason in words: deliveries go on, the runtime is
+ * degraded and says it once.
+ */
+static void expect_trouble(struct test_env *env, const char *words)
+{
+    test_env_wait_words(env, "/health", "Agents' profiles cannot be written", true);
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
+    assert_true(test_env_health_has(env, "/health", words));
+    json_decref(board_load(env, 3, 2));
+    test_env_wait(env, "undelivered=0");
+    test_env_wait_calls(env, "listAgentsForRuntime", 3);
+    char *log = process_output(&env->runtime);
+    const char *said = strstr(log, words);
+    assert_non_null(said);
+    assert_null(strstr(said + 1, words));
+    free(log);
+}
+
+static void expect_recovery(struct test_env *env)
+{
+    wait_for_file(env, "agents/worker1/TOOLS.md", "# Assigned skills", true);
+    wait_for_file(env, agents_file, "\"worker1\"", true);
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    test_env_wait_log(env, "the agents' profiles are written again");
+}
+
+static void make_shared(const struct test_env *env, char path[static PATH_BYTES])
+{
+    make_path(env, "", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void test_a_file_in_the_way_stops_nothing(void **state)
 {
     struct test_env *env = *state;
     char path[PATH_BYTES];
-    make_path(env, "", path);
-    assert_int_equal(mkdir(path, 0700), 0);
+    make_shared(env, path);
     make_path(env, "agents", path);
     test_file_write(path, "in the way");
     start_with_profiles(env);
-    test_env_wait_words(env, "/health", "Agents' profiles cannot be written", true);
-    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
-    assert_true(test_env_health_has(env, "/health", "OPENCLAW_WORKSPACE_ROOT: cannot open"));
-    json_decref(board_load(env, 3, 2));
-    test_env_wait(env, "delivered=3&undelivered=0");
-    test_env_wait_calls(env, "listAgentsForRuntime", 3);
-    char *log = process_output(&env->runtime);
-    const char *said = strstr(log, "profiles cannot be written");
-    assert_non_null(said);
-    assert_null(strstr(said + 1, "profiles cannot be written"));
-    free(log);
+    expect_trouble(env, "OPENCLAW_WORKSPACE_ROOT: cannot open");
     assert_int_equal(unlink(path), 0);
-    wait_for_file(env, "agents/worker1/TOOLS.md", "# Assigned skills", true);
-    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
-    test_env_wait_log(env, "the agents' profiles are written again");
+    expect_recovery(env);
+}
+
+/* Mounts a disk of a few pages at path, which ends with this process, or skips the test. */
+static void mount_disk(const char *path, const char *options)
+{
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", path, "tmpfs", 0, options) != 0)
+        skip();
+}
+
+static void test_a_full_disk_stops_nothing(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    make_shared(env, path);
+    mount_disk(path, "size=16k");
+    start_with_profiles(env);
+    seed(env, "{\"agents\":[{\"slug\":\"worker1\"}]}");
+    expect_trouble(env, "No space left on device");
+    assert_int_equal(mount(NULL, path, NULL, MS_REMOUNT, "size=16m"), 0);
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+    assert_int_equal(umount(path), 0);
+}
+
+static void test_a_read_only_disk_stops_nothing(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    make_shared(env, path);
+    mount_disk(path, "size=16m");
+    assert_int_equal(mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+    start_with_profiles(env);
+    expect_trouble(env, "cannot open");
+    assert_int_equal(mount(NULL, path, NULL, MS_REMOUNT, NULL), 0);
+    expect_recovery(env);
+    test_env_stop_runtime(env);
+    assert_int_equal(umount(path), 0);
+}
+
+static void test_a_folder_of_somebody_else_stops_nothing(void **state)
+{
+    struct test_env *env = *state;
+    char path[PATH_BYTES];
+    if (geteuid() != 0)
+        skip();
+    make_shared(env, path);
+    make_path(env, "agents", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_path(env, "agents/worker1", path);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(chown(path, NOBODY, NOBODY), 0);
+    json_decref(board_load(env, 1, 1));
+    start_with_profiles(env);
+    expect_trouble(env, "the folder worker1 belongs to another user");
+    assert_int_equal(chown(path, geteuid(), getegid()), 0);
+    expect_recovery(env);
 }
 
 static void test_v0_has_no_profiles(void **state)
@@ -238,7 +318,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_V1(test_the_board_comes_into_the_files),
         ON_V1(test_a_sync_without_changes_only_reads),
-        ON_V1(test_a_folder_that_cannot_be_written_stops_nothing),
+        ON_V1(test_a_file_in_the_way_stops_nothing),
+        ON_V1(test_a_full_disk_stops_nothing),
+        ON_V1(test_a_read_only_disk_stops_nothing),
+        ON_V1(test_a_folder_of_somebody_else_stops_nothing),
         TEST_IN_ENV(test_v0_has_no_profiles),
         ON_V1(test_profiles_that_cannot_be_read_change_nothing),
         ON_V1(test_doctor_tells_what_the_gateway_lacks),
