@@ -214,35 +214,50 @@ static int write_marker(int folder_fd, const char *id, struct error *error)
         folder_fd, marker, (struct text_span){line, strlen(line)}, PROFILE_REPLACE, NULL, error);
 }
 
-static void add_folder(struct profile_folders *folders, const char *name)
+/* Folders that are not ours count as nobody's. False without memory. */
+static bool add_folder(struct profile_folders *folders, const char *name)
 {
     char id[ID_BYTES] = "";
     int fd;
     if (name[0] == '.' || open_folder(folders->root_fd, name, &fd, NULL) != 0 || fd < 0)
-        return;
+        return true;
     read_marker(fd, id);
     close(fd);
-    if (id[0] != '\0')
-        json_object_set_new(folders->by_id, id, json_string(name));
+    return id[0] == '\0' || json_object_set_new(folders->by_id, id, json_string(name)) == 0;
 }
 
-/* Folders that cannot be read count as nobody's. */
-static void read_folders(struct profile_folders *folders)
+static int list_folders(struct profile_folders *folders, struct error *error)
 {
-    if (folders->by_id != NULL)
-        return;
-    folders->by_id = json_object();
     int fd = openat(folders->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
     if (listing == NULL) {
+        int failure = errno;
         if (fd >= 0)
             close(fd);
-        return;
+        return error_set_errno(error, ERROR_SYSTEM, failure, "cannot list the folders");
     }
     const struct dirent *item;
-    while ((item = readdir(listing)) != NULL)
-        add_folder(folders, item->d_name);
+    bool complete = true;
+    while (complete && (item = readdir(listing)) != NULL)
+        complete = add_folder(folders, item->d_name);
     closedir(listing);
+    return complete ? 0 : error_set(error, ERROR_NO_MEMORY, "out of memory for the folders");
+}
+
+/* Without the whole table an agent could get an empty folder although it has one. */
+static int read_folders(struct profile_folders *folders, struct error *error)
+{
+    if (folders->by_id != NULL)
+        return 0;
+    folders->by_id = json_object();
+    int result = folders->by_id != NULL
+                     ? list_folders(folders, error)
+                     : error_set(error, ERROR_NO_MEMORY, "out of memory for the folders");
+    if (result != 0) {
+        json_decref(folders->by_id);
+        folders->by_id = NULL;
+    }
+    return result;
 }
 
 void profile_folders_fini(struct profile_folders *folders)
@@ -272,8 +287,9 @@ static int make_way(struct profile_folders *folders, const char *slug, const cha
         return 0;
     close(*fd);
     *fd = -1;
-    read_folders(folders);
     snprintf(parked, sizeof parked, "%s.%s", slug, owner);
+    if (read_folders(folders, error) != 0)
+        return ERROR_LOCKED;
     if (rename_folder(folders, slug, parked, owner))
         return 0;
     return error_set_errno(error, ERROR_LOCKED, errno,
@@ -281,16 +297,34 @@ static int make_way(struct profile_folders *folders, const char *slug, const cha
         parked);
 }
 
-/* Gives the folder that the agent has under another name that of slug, if there is one. */
-static void bring_folder(struct profile_folders *folders, const char *slug, const char *agent_id)
+/* Whether the folder still is that agent's. */
+static bool folder_is_of(
+    const struct profile_folders *folders, const char *name, const char *agent_id)
 {
-    read_folders(folders);
-    const char *found = json_string_value(json_object_get(folders->by_id, agent_id));
-    if (found == NULL || strcmp(found, slug) == 0)
-        return;
+    char owner[ID_BYTES];
+    int fd;
+    if (open_folder(folders->root_fd, name, &fd, NULL) != 0 || fd < 0)
+        return false;
+    read_marker(fd, owner);
+    close(fd);
+    return strcmp(owner, agent_id) == 0;
+}
+
+/* Gives the folder that the agent has under another name that of slug, if there is one. */
+static int bring_folder(
+    struct profile_folders *folders, const char *slug, const char *agent_id, struct error *error)
+{
     char from[NAME_MAX + 1];
-    if (text_copy(from, sizeof from, found))
-        rename_folder(folders, from, slug, agent_id);
+    int result = read_folders(folders, error);
+    if (result != 0)
+        return result;
+    const char *found = json_string_value(json_object_get(folders->by_id, agent_id));
+    if (found == NULL || strcmp(found, slug) == 0 || !text_copy(from, sizeof from, found) ||
+        !folder_is_of(folders, from, agent_id))
+        return 0;
+    if (rename_folder(folders, from, slug, agent_id))
+        return 0;
+    return error_set_errno(error, ERROR_SYSTEM, errno, "cannot rename the folder %s", from);
 }
 
 /* Opens the folder slug once no other agent has it. */
@@ -302,7 +336,9 @@ static int open_own_folder(struct profile_folders *folders, const char *slug, co
         result = make_way(folders, slug, agent_id, fd, error);
     if (result != 0 || *fd >= 0)
         return result;
-    bring_folder(folders, slug, agent_id);
+    result = bring_folder(folders, slug, agent_id, error);
+    if (result != 0)
+        return result;
     return profile_folder_enter(folders->root_fd, slug, fd, error);
 }
 

@@ -69,7 +69,9 @@ static bool append_in_line(
     own = text_trim(own.bytes, own.length_bytes);
     own.length_bytes = text_utf16_cut(own.bytes, own.length_bytes, limit_units);
     for (size_t i = 0; i < own.length_bytes; i++) {
-        char byte = (unsigned char)own.bytes[i] < ' ' ? ' ' : own.bytes[i];
+        char byte = own.bytes[i];
+        if ((unsigned char)byte < ' ')
+            byte = ' ';
         text_append_bytes(text, &byte, 1);
     }
     return own.length_bytes > 0;
@@ -113,10 +115,11 @@ static void append_skill_line(struct text *text, const json_t *skill)
     text_append(text, "** (");
     append_in_line(text, skill, "slug", DESCRIPTION_UNITS);
     text_append(text, ")");
-    struct text described = {0};
-    if (append_in_line(&described, skill, "description", DESCRIPTION_UNITS) && !described.failed)
-        text_printf(text, " — %s", described.data);
-    text_fini(&described);
+    struct text_span description = json_guard_text(skill, "description");
+    if (text_trim(description.bytes, description.length_bytes).length_bytes > 0) {
+        text_append(text, " — ");
+        append_in_line(text, skill, "description", DESCRIPTION_UNITS);
+    }
     text_append(text, "\n");
 }
 
@@ -192,6 +195,7 @@ static void append_matter_line(
     text_printf(text, "%s: ", key);
     json_append_string(text, value.data, value.length_bytes);
     text_append(text, "\n");
+    text->failed = text->failed || value.failed;
     text_fini(&value);
 }
 

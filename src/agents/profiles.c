@@ -56,6 +56,7 @@ struct profile_round {
     json_t *slugs;   /* how often each slug occurs, in lower case */
     json_t *entries; /* of the agents' file */
     struct text skipped;
+    bool out_of_memory; /* the entries are not complete */
     struct error error; /* the first that occurred; its text is "" until then */
 };
 
@@ -78,42 +79,44 @@ static void read_operators_file(struct profile_round *round, const char *name, s
     int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), name);
     if (length < 0 || (size_t)length >= sizeof path || access(path, F_OK) != 0)
         return;
-    if (file_read(path, OPERATORS_FILE_BYTES, content, NULL, &error) != 0)
-        note_failure(round, "the agents' common instructions", &error);
+    if (file_read(path, OPERATORS_FILE_BYTES, content, NULL, &error) == 0)
+        return;
+    note_failure(round, "the agents' common instructions", &error);
+    /* Empty, so that what is there stays instead of being replaced by what is built in. */
+    text_append(content, "");
 }
 
 /* The table that the gateway's start script leaves. One that cannot be read counts as none. */
-static json_t *read_models(const struct config *config)
+static void read_models(struct profile_round *round)
 {
     char path[PATH_MAX];
     char parent[PATH_MAX];
     struct text content = {0};
-    json_t *models = NULL;
     struct error error;
-    text_copy(parent, sizeof parent, config->agents_file);
+    text_copy(parent, sizeof parent, round->profiles->config->agents_file);
     int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), models_name);
-    if (length < 0 || (size_t)length >= sizeof path ||
-        file_read(path, MODELS_FILE_BYTES, &content, NULL, &error) != 0)
-        return NULL;
-    if (json_guard_load(content.data, content.length_bytes, &models, &error) != 0)
-        models = NULL;
+    if (length < 0 || (size_t)length >= sizeof path)
+        return;
+    int result = file_read(path, MODELS_FILE_BYTES, &content, NULL, &error);
+    if (result == 0)
+        result = json_guard_load(content.data, content.length_bytes, &round->models, &error);
+    round->out_of_memory = result == ERROR_NO_MEMORY;
     text_fini(&content);
-    return models;
 }
 
 /* The slug as the gateway spells it; false if it can be neither a folder's name nor an agent's. */
 static bool read_slug(
     const struct profile_round *round, const json_t *profile, char slug[static SLUG_NAME_BYTES])
 {
-    struct text lower = {0};
     const char *own = json_guard_string(profile, "slug");
     if (own == NULL || json_guard_id(profile, "_id") == NULL || !profile_name_is_safe(own) ||
         slug_check(own, round->profiles->config->fallback_agent) != SLUG_USABLE)
         return false;
-    text_append_lower_case(&lower, own, strlen(own));
-    bool fits = !lower.failed && text_copy(slug, SLUG_NAME_BYTES, lower.data);
-    text_fini(&lower);
-    return fits;
+    text_copy(slug, SLUG_NAME_BYTES, own);
+    for (char *at = slug; *at != '\0'; at++)
+        if (*at >= 'A' && *at <= 'Z')
+            *at = (char)(*at - 'A' + 'a');
+    return true;
 }
 
 static void count_slugs(struct profile_round *round, const json_t *rows)
@@ -125,7 +128,8 @@ static void count_slugs(struct profile_round *round, const json_t *rows)
         if (!read_slug(round, profile, slug))
             continue;
         json_int_t count = json_integer_value(json_object_get(round->slugs, slug));
-        json_object_set_new(round->slugs, slug, json_integer(count + 1));
+        if (json_object_set_new(round->slugs, slug, json_integer(count + 1)) != 0)
+            round->out_of_memory = true;
     }
 }
 
@@ -247,24 +251,30 @@ static int write_folder(
     return result;
 }
 
+/* The gateway's name of the model that the board names; NULL: it has none, or the board names none.
+ */
+static const char *find_model(const struct profile_round *round, const json_t *profile)
+{
+    const char *named = json_guard_string(json_guard_object(profile, "openclawConfig"), "model");
+    return named != NULL ? json_guard_string(round->models, named) : NULL;
+}
+
 /* The agent's entry in the gateway's configuration; NULL without memory. */
 static json_t *make_entry(
     const struct profile_round *round, const char *slug, const json_t *profile)
 {
     struct text path = {0};
     const char *name = json_guard_string(profile, "name");
-    const char *model =
-        json_string_value(json_object_get(json_guard_object(profile, "openclawConfig"), "model"));
-    if (model != NULL)
-        model = json_guard_string(round->models, model);
+    const char *model = find_model(round, profile);
     text_printf(&path, "%s/%s", round->profiles->config->workspace_root_in_gateway, slug);
-    json_t *entry = json_pack("{s:s, s:{s:s}, s:s*}", "workspace", path.failed ? "" : path.data,
-        "identity", "name", name != NULL ? name : slug, "model", model);
-    if (path.failed) {
-        json_decref(entry);
-        entry = NULL;
-    }
+    json_t *entry = json_pack("{s:s, s:{s:s}}", "workspace", path.failed ? NULL : path.data,
+        "identity", "name", name != NULL ? name : slug);
     text_fini(&path);
+    /* Jansson would leave out an optional member for which there is no memory. */
+    if (model != NULL && json_object_set_new(entry, "model", json_string(model)) != 0) {
+        json_decref(entry);
+        return NULL;
+    }
     return entry;
 }
 
@@ -290,25 +300,32 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
         if (result != 0)
             note_failure(round, slug, &error);
     }
-    if (result != ERROR_LOCKED)
-        json_object_set_new(round->entries, slug, make_entry(round, slug, profile));
+    if (result != ERROR_LOCKED &&
+        json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0)
+        round->out_of_memory = true;
 }
 
-/* Older gateways have a list, in which each agent has its id; takes the reference. */
+static bool append_listed(json_t *list, const char *slug, json_t *entry)
+{
+    json_t *item = json_pack("{s:s}", "id", slug);
+    bool complete = json_object_update(item, entry) == 0;
+    return json_array_append_new(list, item) == 0 && complete;
+}
+
+/* For older gateways a list, in which each agent has its id. NULL without memory. */
 static json_t *make_agents_document(json_t *entries, enum gateway_generation generation)
 {
     const char *slug;
     json_t *entry;
+    bool complete = true;
     if (generation != GATEWAY_OLD)
-        return json_pack("{s:{s:o}}", "agents", "entries", entries);
+        return json_pack("{s:{s:O}}", "agents", "entries", entries);
     json_t *list = json_array();
-    json_object_foreach (entries, slug, entry) {
-        json_t *item = json_pack("{s:s}", "id", slug);
-        json_object_update(item, entry);
-        json_array_append_new(list, item);
-    }
-    json_decref(entries);
-    return json_pack("{s:{s:o}}", "agents", "list", list);
+    json_object_foreach (entries, slug, entry)
+        complete = append_listed(list, slug, entry) && complete;
+    json_t *document = complete ? json_pack("{s:{s:O}}", "agents", "list", list) : NULL;
+    json_decref(list);
+    return document;
 }
 
 static int put_agents_file(const char *path, struct text *text, bool *written, struct error *error)
@@ -338,8 +355,10 @@ static bool write_agents_file(struct profile_round *round, enum gateway_generati
     struct text text = {0};
     struct error error;
     bool written = false;
-    json_t *document = make_agents_document(round->entries, generation);
-    round->entries = NULL;
+    /* A list with some of the agents would take the others out of the gateway. */
+    json_t *document = NULL;
+    if (!round->out_of_memory)
+        document = make_agents_document(round->entries, generation);
     json_append(&text, document);
     text_append(&text, "\n");
     json_decref(document);
@@ -401,7 +420,7 @@ bool profiles_write(
     bool written = false;
     read_operators_file(&round, "AGENTS.md", &round.instructions);
     read_operators_file(&round, "HEARTBEAT.md", &round.wake_up_routine);
-    round.models = read_models(profiles->config);
+    read_models(&round);
     if (profile_root_open(profiles->config->workspace_root, &round.folders.root_fd, &error) != 0)
         note_failure(&round, "OPENCLAW_WORKSPACE_ROOT", &error);
     count_slugs(&round, rows);

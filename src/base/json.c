@@ -216,7 +216,10 @@ static int json_scan_document(struct json_scan *scan, struct error *error)
     return 0;
 }
 
-/* Jansson mostly reports an allocation that failed as an invalid token, so it is noted here. */
+/*
+ * Jansson mostly reports an allocation that failed as an invalid token, and sometimes not at all:
+ * then a text lacks a byte. So it is noted here.
+ */
 static _Thread_local bool out_of_memory;
 
 static void *json_allocate(size_t size)
@@ -238,8 +241,10 @@ static int json_parse(const char *bytes, size_t length_bytes, json_t **value, st
     out_of_memory = false;
     size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY;
     *value = json_loadb(bytes, length_bytes, flags, &details);
-    if (*value != NULL)
+    if (*value != NULL && !out_of_memory)
         return 0;
+    json_decref(*value);
+    *value = NULL;
     if (out_of_memory)
         return error_set(error, ERROR_NO_MEMORY, "out of memory parsing JSON");
     return error_set(

@@ -13,9 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lib/alloc_fault.h"
 #include "../lib/test_file.h"
 #include "../lib/tmp_dir.h"
 #include "agents/profiles.h"
+#include "base/json.h"
 
 enum { PATH_BYTES = TMP_DIR_BYTES + 256, LISTING_BYTES = 16384 };
 
@@ -385,8 +387,35 @@ static void test_an_aborted_sync_leaves_the_list(void **state)
     free(agents);
 }
 
+/* The old list or the new one, but never a part: the gateway would drop the other agents. */
+static void test_a_list_without_memory_is_not_written(void **state)
+{
+    struct fixture *fixture = *state;
+    enum gateway_generation generations[] = {GATEWAY_CURRENT, GATEWAY_OLD};
+    json_t *rows = json_loads("[" JARVIS "," FRIDAY "]", 0, NULL);
+    write_in(fixture, "mission-control-models.json", "{\"kimi-k2.5\":\"moonshotai/kimi-k2.5\"}");
+    for (size_t i = 0; i < sizeof generations / sizeof generations[0]; i++) {
+        profiles_write(&fixture->profiles, rows, generations[i]);
+        char *complete = read_in(fixture, "mission-control-agents.json");
+        bool fired = true;
+        for (unsigned number = 1; fired; number++) {
+            alloc_fault_arm(number);
+            profiles_write(&fixture->profiles, rows, generations[i]);
+            alloc_fault_disarm();
+            fired = alloc_fault_fired();
+            expect_file(fixture, "mission-control-agents.json", complete);
+            expect_file(fixture, "agents/jarvis/SOUL.md", "calm\n");
+        }
+        assert_string_equal(trouble(fixture), "");
+        free(complete);
+    }
+    json_decref(rows);
+}
+
 int main(void)
 {
+    json_guard_start();
+
 #define TEST(test) cmocka_unit_test_setup_teardown((test), setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_each_file_has_what_the_board_says),
@@ -402,6 +431,7 @@ int main(void)
         TEST(test_an_agent_never_works_in_the_folder_of_another),
         TEST(test_an_unusable_place_is_told),
         TEST(test_an_aborted_sync_leaves_the_list),
+        TEST(test_a_list_without_memory_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
