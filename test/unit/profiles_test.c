@@ -150,7 +150,7 @@ static void test_an_agent_without_texts_gets_the_defaults(void **state)
     assert_non_null(strstr(tools, "- No assigned skills\n"));
     free(tools);
     for (int day = -1; day <= 1; day++) {
-        time_t at = time(NULL) + day * 86400;
+        time_t at = time(NULL) + day * (time_t)86400;
         struct tm utc;
         char name[64];
         gmtime_r(&at, &utc);
