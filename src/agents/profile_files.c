@@ -6,8 +6,9 @@
  * own; names are ours or have been checked to be single plain components. So no path leads out of
  * the root, whatever is renamed meanwhile. A file is written under a temporary name, which is
  * removed before and then created exclusively, so that nothing is written through a link; it is
- * synced and renamed over the name. One whose content must not be replaced is linked to its name
- * instead, which fails if the name exists.
+ * synced and renamed over the name. The folder is not synced: a name that is lost with the power
+ * is written again by the next sync, whereas a content never is a part. One whose content must not
+ * be replaced is linked to its name instead, which fails if the name exists.
  *
  * A file that already has the right content is not touched, unless it has a second name: the
  * gateway refuses hard links, and the other name may be another agent's.
@@ -180,7 +181,7 @@ int profile_file_put(int folder_fd, const char *name, struct text_span content,
         return 0;
     snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
     if (write_temporary(folder_fd, temporary, content) &&
-        give_name(folder_fd, temporary, name, put) && fsync(folder_fd) == 0) {
+        give_name(folder_fd, temporary, name, put)) {
         if (written != NULL)
             *written = true;
         return 0;
@@ -209,9 +210,14 @@ static void read_marker(int folder_fd, char id[static ID_BYTES])
 static int write_marker(int folder_fd, const char *id, struct error *error)
 {
     char line[ID_BYTES + 1];
+    bool written = false;
     snprintf(line, sizeof line, "%s\n", id);
-    return profile_file_put(
-        folder_fd, marker, (struct text_span){line, strlen(line)}, PROFILE_REPLACE, NULL, error);
+    int result = profile_file_put(folder_fd, marker, (struct text_span){line, strlen(line)},
+        PROFILE_REPLACE, &written, error);
+    /* Unlike what comes from the board it cannot be found out again. */
+    if (result == 0 && written && fsync(folder_fd) != 0)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot write %s", marker);
+    return result;
 }
 
 /* Folders that are not ours count as nobody's. False without memory. */
