@@ -127,14 +127,15 @@ def test_agents_are_listed_with_what_an_operator_asks(browser, harness):
     """One is at work, one is refused, one is only woken, and one is unknown to the gateway."""
     slugs = ["ada", "bob", "cleo", "dora"]
     seeded = harness.post(harness.board, "seed", {
-        "agents": [{"slug": slug} for slug in slugs], "tasks": [{"title": "all"}]})
+        "agents": [{"slug": slug} for slug in slugs],
+        "tasks": [{"title": slug} for slug in slugs]})
     harness.post(harness.gateway, "seed", {"agents": [{"slug": slug} for slug in slugs[:3]]})
     harness.post(harness.gateway, "faults", {"gateway": [
         {"match": {"agent": "ada"}, "action": "hold"},
-        {"match": {"agent": "bob"}, "action": "status", "status": 400}]})
+        {"match": {"agent": "bob"}, "action": "status", "status": 400, "body": "not set up"}]})
     for agent in (0, 0, 1):
         harness.post(harness.board, "notify", {
-            "agent": seeded["agents"][agent]["id"], "task": seeded["tasks"][0]["id"],
+            "agent": seeded["agents"][agent]["id"], "task": seeded["tasks"][agent]["id"],
             "type": "assignment"})
     harness.post(harness.board, "settings", {"hide_agents": False})
     try:
