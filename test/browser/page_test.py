@@ -266,6 +266,22 @@ def test_untrusted_text_is_not_rendered_as_markup(browser, harness):
     expect(browser.run("return document.title").endswith("Mission Control runtime"), "wrong title")
 
 
+def test_first_sight_has_state_and_numbers(browser, harness):
+    """Of a window of 1280x800 and of a phone of 390x844, in both colour schemes."""
+    for scheme in ("light", "dark"):
+        browser.set_scheme(scheme)
+        for width, height in ((1280, 800), (390, 844)):
+            browser.set_width(width)
+            browser.run("scrollTo(0, 0)")
+            for part in ("h1", "#account", "#where", "#board", "#state-word", "#tiles"):
+                bottom = browser.run(
+                    "return document.querySelector(arguments[0]).getBoundingClientRect().bottom", part)
+                expect(0 < bottom <= height, "%s ends at %d px of %d, at a width of %d px" % (
+                    part, bottom, height, width))
+    browser.set_scheme("light")
+    browser.set_width(1200)
+
+
 def test_narrow_page_does_not_overflow(browser, harness):
     for width in (320, 360, 400):
         browser.set_width(width)
