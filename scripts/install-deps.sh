@@ -157,7 +157,8 @@ as_root() {
 
 require_apt_and_root() {
     has_command apt-get || die "these are missing: ${missing[*]} ${to_unpack[*]} (names of Debian packages)." \
-        "There is no apt-get here: install them with the package manager of this system."
+        "There is no apt-get here: install them with the package manager of this system. On Fedora those to" \
+        "build are gcc make pkgconf-pkg-config libcurl-devel jansson-devel libmicrohttpd-devel openssl-devel."
     [[ $(id -u) -eq 0 ]] && return
     has_command sudo || die "these packages are missing: ${missing[*]} ${to_unpack[*]}." \
         "Run this as root, or have root run scripts/install-deps.sh $1"

@@ -51,3 +51,16 @@ enum control_result control_handle(
         "unknown request \"%s\"; the runtime and the command are of different releases", quoted);
     return CONTROL_REFUSED;
 }
+
+int control_open(struct control_socket **socket, const char *state_dir, struct control_parts *parts,
+    struct error *error)
+{
+    int result = control_socket_open(socket, state_dir, control_handle, parts, error);
+    if (result == 0 || result == ERROR_NO_MEMORY)
+        return result;
+    log_warn(component,
+        "%s; so the commands hold and release do not work, and spool retry and drop only while the "
+        "runtime is stopped",
+        error->text);
+    return 0;
+}

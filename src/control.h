@@ -13,6 +13,14 @@ struct control_parts {
 };
 
 /*
+ * Opens the control socket in the state directory, whose lock is held. One that cannot be had is
+ * logged, and *socket stays NULL: operators can do without it, by stopping the runtime first.
+ * Returns 0 or ERROR_NO_MEMORY.
+ */
+int control_open(struct control_socket **socket, const char *state_dir, struct control_parts *parts,
+    struct error *error);
+
+/*
  * A control_handler whose context is a struct control_parts. Requests: "retry ID", "drop ID",
  * "hold", "release", and "ping", which does nothing. Blocks for the disk.
  */

@@ -388,7 +388,6 @@ static int create_workers(struct runtime *runtime, struct error *error)
     return result;
 }
 
-/* Operators can do without it, by stopping the runtime first; so its lack alone stops nothing. */
 static int create_control_socket(struct runtime *runtime, struct error *error)
 {
     runtime->control_parts = (struct control_parts){
@@ -398,16 +397,8 @@ static int create_control_socket(struct runtime *runtime, struct error *error)
             .give_up_after_ms = runtime->config->delivery_give_up_after_ms},
         .breaker = &runtime->control,
     };
-    int result = control_socket_open(&runtime->control_socket, runtime->config->state_dir,
-        control_handle, &runtime->control_parts, error);
-    if (result == ERROR_NO_MEMORY)
-        return result;
-    if (result != 0)
-        log_warn(component,
-            "%s; so the commands hold and release do not work, and spool retry and drop only while "
-            "the runtime is stopped",
-            error->text);
-    return 0;
+    return control_open(
+        &runtime->control_socket, runtime->config->state_dir, &runtime->control_parts, error);
 }
 
 static int create_agent_api(struct runtime *runtime, struct error *error)

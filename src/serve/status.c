@@ -265,11 +265,14 @@ static json_t *json_first_slugs(json_t *list)
     return names;
 }
 
-/* Since when nothing has gone well with the agent: a delivery makes up for failed wake-ups. */
+/*
+ * Since when nothing has gone well with the agent: a delivery makes up for failed wake-ups, and
+ * attempts that failed are history once there is no work for it.
+ */
 static int64_t failing_since_ms(
-    const struct agent_view *view, const struct stats_agent_view *attempts)
+    const struct agent_view *view, const struct stats_agent_view *attempts, bool has_work)
 {
-    int64_t deliveries_ms = attempts->failing_since_ms;
+    int64_t deliveries_ms = has_work ? attempts->failing_since_ms : 0;
     int64_t wakes_ms = view->wakes_failing_from_ms;
     if (wakes_ms <= attempts->delivered_at_ms)
         wakes_ms = 0;
@@ -290,8 +293,9 @@ static json_t *json_agent(const struct routes_sources *sources, const struct age
         "lastWakeMs", json_ago(view->woken_at_ms), "nextWakeMs",
         view->due_ms != 0 ? json_until(view->due_ms) : json_null(), "lastReplyMs",
         json_ago(attempts.delivered_at_ms), "inFlight", (json_int_t)running, "waiting",
-        (json_int_t)waiting, "failingMs", json_ago(failing_since_ms(view, &attempts)),
-        "knownToGateway", gateway_roster_has(sources->roster, slug));
+        (json_int_t)waiting, "failingMs",
+        json_ago(failing_since_ms(view, &attempts, running + waiting > 0)), "knownToGateway",
+        gateway_roster_has(sources->roster, slug));
 }
 
 static json_t *json_agent_list(const struct routes_sources *sources)

@@ -127,14 +127,15 @@ def test_agents_are_listed_with_what_an_operator_asks(browser, harness):
     """One is at work, one is refused, one is only woken, and one is unknown to the gateway."""
     slugs = ["ada", "bob", "cleo", "dora"]
     seeded = harness.post(harness.board, "seed", {
-        "agents": [{"slug": slug} for slug in slugs], "tasks": [{"title": "all"}]})
+        "agents": [{"slug": slug} for slug in slugs],
+        "tasks": [{"title": slug} for slug in slugs]})
     harness.post(harness.gateway, "seed", {"agents": [{"slug": slug} for slug in slugs[:3]]})
     harness.post(harness.gateway, "faults", {"gateway": [
         {"match": {"agent": "ada"}, "action": "hold"},
-        {"match": {"agent": "bob"}, "action": "status", "status": 400}]})
+        {"match": {"agent": "bob"}, "action": "status", "status": 400, "body": "not set up"}]})
     for agent in (0, 0, 1):
         harness.post(harness.board, "notify", {
-            "agent": seeded["agents"][agent]["id"], "task": seeded["tasks"][0]["id"],
+            "agent": seeded["agents"][agent]["id"], "task": seeded["tasks"][agent]["id"],
             "type": "assignment"})
     harness.post(harness.board, "settings", {"hide_agents": False})
     try:
@@ -263,6 +264,22 @@ def test_untrusted_text_is_not_rendered_as_markup(browser, harness):
     expect(browser.run("return document.querySelectorAll('img, body script, #waiting b').length") == 0,
            "text was rendered as markup")
     expect(browser.run("return document.title").endswith("Mission Control runtime"), "wrong title")
+
+
+def test_first_sight_has_state_and_numbers(browser, harness):
+    """Of a window of 1280x800 and of a phone of 390x844, in both colour schemes."""
+    for scheme in ("light", "dark"):
+        browser.set_scheme(scheme)
+        for width, height in ((1280, 800), (390, 844)):
+            browser.set_width(width)
+            browser.run("scrollTo(0, 0)")
+            for part in ("h1", "#account", "#where", "#board", "#state-word", "#tiles"):
+                bottom = browser.run(
+                    "return document.querySelector(arguments[0]).getBoundingClientRect().bottom", part)
+                expect(0 < bottom <= height, "%s ends at %d px of %d, at a width of %d px" % (
+                    part, bottom, height, width))
+    browser.set_scheme("light")
+    browser.set_width(1200)
 
 
 def test_narrow_page_does_not_overflow(browser, harness):

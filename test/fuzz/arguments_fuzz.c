@@ -18,7 +18,9 @@ enum { MAX_ARGUMENTS = 100 };
 struct parsed {
     int env_files;
     bool json;
+    bool has_action; /* that takes effect instead of the command */
     const char *command;
+    const char *first_word; /* after the command */
     unsigned words;
 };
 
@@ -32,11 +34,14 @@ static bool is_one_of(const char *word, const char *const *words)
 /* Returns how many arguments the one at *argv consists of, 0 if it is invalid. */
 static int consume(char **argv, int left, struct parsed *parsed)
 {
-    static const char *const actions[] = {"--help", "-h", "--version", "--check-config", NULL};
-    static const char *const commands[] = {"healthcheck", "doctor", "spool", NULL};
+    static const char *const actions[] = {
+        "--help", "-h", "--version", "-v", "--check-config", NULL};
+    static const char *const commands[] = {
+        "healthcheck", "doctor", "spool", "hold", "release", "version", "help", NULL};
+    static const char *const with_operands[] = {"spool", "help", NULL};
     const char *word = argv[0];
     if (is_one_of(word, actions))
-        return 1;
+        return (parsed->has_action = true);
     if (strcmp(word, "--json") == 0)
         return (parsed->json = true);
     if (strncmp(word, "--env-file=", 11) == 0)
@@ -47,8 +52,23 @@ static int consume(char **argv, int left, struct parsed *parsed)
         parsed->command = word;
         return 1;
     }
-    return word[0] != '-' && parsed->command != NULL && strcmp(parsed->command, "spool") == 0 &&
+    if (parsed->words == 0)
+        parsed->first_word = word;
+    return word[0] != '-' && parsed->command != NULL && is_one_of(parsed->command, with_operands) &&
            ++parsed->words <= ARGUMENTS_MAX_OPERANDS;
+}
+
+/* What follows "spool": a subcommand and as many ids as it takes. */
+static bool is_spool_command(const struct parsed *parsed)
+{
+    static const char *const changes[] = {"retry", "drop", NULL};
+    if (parsed->words == 0)
+        return false;
+    if (strcmp(parsed->first_word, "list") == 0)
+        return parsed->words == 1;
+    if (strcmp(parsed->first_word, "show") == 0)
+        return parsed->words == 2;
+    return is_one_of(parsed->first_word, changes) && parsed->words > 1;
 }
 
 static bool is_valid(char **argv, int argc, struct parsed *parsed)
@@ -58,8 +78,11 @@ static bool is_valid(char **argv, int argc, struct parsed *parsed)
         if (taken == 0)
             return false;
     }
-    return !parsed->json ||
-           (parsed->command != NULL && strcmp(parsed->command, "healthcheck") != 0);
+    static const char *const with_json[] = {"doctor", "spool", NULL};
+    if (parsed->json && (parsed->command == NULL || !is_one_of(parsed->command, with_json)))
+        return false;
+    bool is_spool = parsed->command != NULL && strcmp(parsed->command, "spool") == 0;
+    return !is_spool || parsed->has_action || is_spool_command(parsed);
 }
 
 static bool has_argument(char **argv, int argc, const char *argument)
@@ -80,9 +103,10 @@ static void check_accepted(
     assert((arguments->env_file != NULL) == (parsed->env_files == 1));
     assert(arguments->env_file == NULL || arguments->env_file[0] != '\0');
     /* An env file's name may look like an action. */
+    bool is_help = parsed->command != NULL && strcmp(parsed->command, "help") == 0;
     if (parsed->env_files == 0)
         assert((arguments->action == ARGUMENTS_HELP) ==
-               (has_argument(argv, argc, "--help") || has_argument(argv, argc, "-h")));
+               (is_help || has_argument(argv, argc, "--help") || has_argument(argv, argc, "-h")));
 }
 
 static void check_refused(const struct error *error)

@@ -1,4 +1,4 @@
-/* What observers see of the send queue without its lock, and how waits are measured. */
+/* What observers see of the send queue, and what an operator changes in it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -187,9 +187,97 @@ static void test_taken_entries_are_not_listed(void **state)
 #define WITH_QUEUE(test) \
     cmocka_unit_test_setup_teardown(test, queue_fixture_setup, queue_fixture_teardown)
 
+static struct spool_record restored_record(const char *id)
+{
+    struct spool_record record = {.created_at_ms = 1, .runs = 2};
+    text_copy(record.id, sizeof record.id, id);
+    text_copy(record.agent_id, sizeof record.agent_id, "a");
+    return record;
+}
+
+/* An operator retries it: its reply takes the place of what was known, and no page adds another. */
+static void test_reserved_id_is_restored_in_place_of_the_settled_one(void **state)
+{
+    struct send_queue *queue = *state;
+    const struct spool_record record = restored_record("n1");
+    assert_int_equal(send_queue_remember_settled(queue, "n1", 1), 1);
+    assert_true(send_queue_reserve_settled(queue, "n1"));
+    /* Forgotten by a page without it, and not brought back by one with it. */
+    EMPTY_PAGE(queue);
+    PAGE(queue, {"n1", "a", "", 1});
+    assert_int_equal(queue_fixture_counts(queue).held, 0);
+    assert_true(send_queue_restore_settled(queue, &record));
+    send_queue_end_reservation(queue);
+    PAGE(queue, {"n1", "a", "", 1});
+    assert_int_equal(queue_fixture_counts(queue).held, 1);
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    assert_int_equal(entry->queue.stage, STAGE_REPLIED);
+    assert_int_equal(entry->work.runs, 2);
+    assert_false(send_queue_reserve_settled(queue, "n1"));
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    assert_true(send_queue_reserve_settled(queue, "n1"));
+    assert_true(send_queue_restore_settled(queue, &record));
+    send_queue_end_reservation(queue);
+    assert_int_equal(queue_fixture_counts(queue).settled, 0);
+    queue_fixture_take_and_settle(queue, "n1");
+}
+
+static void test_only_what_has_settled_or_is_unknown_is_reserved(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"ready", "a", "", 1}, {"taken", "b", "", 2});
+    struct entry *taken = queue_fixture_take(queue, "ready");
+    assert_false(send_queue_reserve_settled(queue, "ready"));
+    assert_false(send_queue_reserve_settled(queue, "taken"));
+    assert_true(send_queue_reserve_settled(queue, "unknown"));
+    send_queue_end_reservation(queue);
+    queue_fixture_finish(queue, taken, STAGE_SETTLED, 0);
+    send_queue_close(queue, 0);
+    assert_false(send_queue_reserve_settled(queue, "ready"));
+}
+
+/* One without a reply: the next page that lists it is about something new. */
+static void test_forgotten_settled_id_is_taken_in_again(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_int_equal(send_queue_remember_settled(queue, "n1", 1), 1);
+    PAGE(queue, {"n1", "a", "", 1});
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+    assert_true(send_queue_reserve_settled(queue, "n1"));
+    send_queue_forget_settled(queue, "n1");
+    send_queue_end_reservation(queue);
+    PAGE(queue, {"n1", "a", "", 1});
+    queue_fixture_take_and_settle(queue, "n1");
+}
+
+/* Per agent, over all its lanes; a wake-up is neither. */
+static void test_load_of_an_agent_is_counted(void **state)
+{
+    struct send_queue *queue = *state;
+    size_t running;
+    size_t waiting;
+    send_queue_use_session_lanes(queue, true);
+    PAGE(queue, {"n1", "a", "t1", 1}, {"n2", "a", "t2", 2}, {"n3", "a", "t2", 3});
+    assert_true(send_queue_wake(queue, "a", AN_HOUR_MS));
+    struct entry *entry = queue_fixture_take(queue, "n1");
+    send_queue_agent_load(queue, "a", &running, &waiting);
+    assert_int_equal(running, 1);
+    assert_int_equal(waiting, 2);
+    queue_fixture_finish(queue, entry, STAGE_SETTLED, 0);
+    send_queue_agent_load(queue, "a", &running, &waiting);
+    assert_int_equal(running, 0);
+    assert_int_equal(waiting, 2);
+    send_queue_agent_load(queue, "other", &running, &waiting);
+    assert_int_equal(running + waiting, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_QUEUE(test_reserved_id_is_restored_in_place_of_the_settled_one),
+        WITH_QUEUE(test_only_what_has_settled_or_is_unknown_is_reserved),
+        WITH_QUEUE(test_forgotten_settled_id_is_taken_in_again),
+        WITH_QUEUE(test_load_of_an_agent_is_counted),
         WITH_QUEUE(test_view_follows_each_step),
         WITH_QUEUE(test_records_are_counted_until_they_end),
         WITH_QUEUE(test_restored_entries_are_counted),
