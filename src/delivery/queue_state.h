@@ -1,10 +1,9 @@
-/* The inside of the send queue, shared by send_queue.c, lanes.c, intake.c and queue_control.c. */
+/* The inside of the send queue, shared by send_queue.c, ahead.c, intake.c and queue_control.c. */
 #ifndef DELIVERY_QUEUE_STATE_H
 #define DELIVERY_QUEUE_STATE_H
 
 #include "base/containers.h"
 #include "base/sync.h"
-#include "delivery/attention.h"
 #include "delivery/entry.h"
 #include "delivery/send_queue.h"
 
@@ -96,6 +95,7 @@ struct send_queue {
     uint64_t page;           /* number of the page being taken in */
     uint64_t last_number;    /* of the last entry */
     int64_t offered_at_ms;   /* when the last page came (monotonic) */
+    int64_t event_ms;        /* when the last new one came or a reply was posted; 0: never */
     size_t page_rows;        /* of the last page */
     size_t still_listed;     /* of these, those that had ended or have no valid id */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
@@ -126,17 +126,31 @@ void deferred_free_run(const struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
 
-/* Whether the next thing that leaves for the gateway is for the entry's agent. */
-bool queue_leads_to_send(const struct entry *entry);
-
 /* Whether one is sent before other, both of the same lane. */
 bool queue_goes_before(const struct entry *one, const struct entry *other);
 
+/* Inserts an entry by that order. */
+void queue_insert_in_order(struct entry_list *list, struct entry *entry);
+
+/* Whether an agent may be asked now, while that many others are being asked. */
+bool queue_may_send_locked(struct send_queue *queue, size_t others);
+
+/* ahead.c */
+
 /*
- * Whether a ready entry may be taken ahead of its turn: nothing has been done for it, so it can be
- * told without its lane whether it is to be skipped.
+ * Whether an entry may be taken ahead of its turn: nothing has been done for it, so it can be told
+ * without its lane whether it is to be skipped.
  */
 bool queue_may_look_at(const struct entry *entry);
+
+/* Whether what a worker has ahead of its turn may have to be sent before what is ready. */
+bool queue_has_to_wait_for_look(const struct lane *lane);
+
+/* A ready entry to take ahead of its turn, of each lane in turn, marked so; or NULL. */
+struct entry *queue_find_unseen_locked(struct send_queue *queue);
+
+/* The lane has skipped an entry. Where there is one to skip there may be more: looking pays. */
+void queue_renew_looks_locked(struct send_queue *queue, struct lane *lane);
 
 /* Puts an entry that a worker has ahead of its turn among those of its lane, or takes it out. */
 void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry);
@@ -186,18 +200,9 @@ void queue_move_to_lane_locked(
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
-/* Sends nothing of the lane for that long, in ms; 0 changes nothing. */
-void queue_pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms);
-
-/* Tells the lane how the entry's run ended, if there was one, which may pause it. */
-void queue_record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry);
-
 /* The entry no longer needs its lane; the last one to leave removes the lane, to be freed. */
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
-
-/* Something has happened on the account (attention_note). */
-void queue_note_event_locked(struct send_queue *queue);
 
 /* When the next page may be requested (send_queue_next_page_ms). */
 int64_t queue_next_page_ms_locked(struct send_queue *queue);

@@ -60,7 +60,7 @@
 #define TICKET_WITH_PERMISSION 42 /* send_queue_advance: entry->queue.ticket = ... */
 #define SIGNAL_ON_ADVANCE 43      /* send_queue_advance: cond_signal while limited */
 #define LOOK_LEAVES_LANE 50       /* leave_worker_locked: lane->busy stays if it was ahead */
-#define LOOK_HOLDS_SENDS 51       /* has_to_wait_for_look */
+#define LOOK_HOLDS_SENDS 51       /* queue_has_to_wait_for_look */
 #define TURN_NEEDS_LANE 52        /* may_take_turn_locked: !lane->busy */
 #define TURN_IN_ORDER 53          /* may_take_turn_locked: is_first */
 #define TURN_HOLDS_LANE 54        /* send_queue_take_turn: lane->busy = true */
