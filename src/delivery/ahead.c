@@ -12,8 +12,9 @@
  * - It takes the turn itself only if the lane is free and nothing of the lane goes before it.
  *
  * A look that finds nothing to skip costs a call more, as the context is read again in its turn. So
- * an entry is looked at once, and only while nothing has been done for it; and a lane in which
- * MAX_LOOKS in a row were to be sent is left alone until it skips one.
+ * an entry is looked at once, and only while nothing has been done for it; and after MAX_LOOKS no
+ * entry is looked at until one is skipped, ahead of its turn or in it. An account without skips so
+ * pays for these few looks once.
  *
  * All functions but send_queue_take_turn expect the queue's lock; none blocks.
  */
@@ -77,14 +78,13 @@ void queue_remove_looked_at_locked(struct send_queue *queue, struct entry *entry
     queue_lane_changed_locked(queue, entry->queue.lane);
 }
 
-void queue_renew_looks_locked(struct send_queue *queue, struct lane *lane)
+void queue_renew_looks_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     /* As many workers as there may be looks could have nothing else to do. */
-    if (lane->looks_left == 0)
+    if (queue->looks_left == 0)
         cond_broadcast(&queue->work);
-    lane->looks_left = MAX_LOOKS;
-    queue_lane_changed_locked(queue, lane);
+    queue->looks_left = MAX_LOOKS;
 }
 
 /* Whether it is the first of its lane, which is free, and could be taken to be sent. */

@@ -26,6 +26,7 @@ int send_queue_create(
     created->settings = *settings;
     created->max_ready_of_lane = half < SEND_QUEUE_READY_OF_LANE ? half : SEND_QUEUE_READY_OF_LANE;
     created->resume_ms = SYNC_NO_DEADLINE;
+    created->looks_left = MAX_LOOKS;
     mutex_init(&created->lock);
     cond_init(&created->work);
     cond_init(&created->sends_over);
@@ -112,7 +113,6 @@ static struct lane *find_or_add_lane_locked(
     for (int class = 0; class < CLASS_COUNT; class ++)
         TAILQ_INIT(&lane->ready_entries[class]);
     TAILQ_INIT(&lane->looked_at);
-    lane->looks_left = MAX_LOOKS;
     id_table_add(&queue->lanes, &lane->item);
     queue->lane_count++;
     return lane;

@@ -13,8 +13,8 @@ enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_WAKE, CLASS_COUNT };
 /* The queue's lists of lanes: those with work of each class, and those to look ahead in. */
 enum { LIST_AHEAD = CLASS_COUNT, LANE_LISTS };
 
-/* In a row that were to be sent, after which a lane is not looked ahead in. */
-enum { MAX_LOOKS = 4 };
+/* At entries ahead of their turn that were to be sent, after which none is looked at. */
+enum { MAX_LOOKS = 10 };
 
 TAILQ_HEAD(entry_list, entry);
 TAILQ_HEAD(lane_list, lane);
@@ -46,7 +46,6 @@ struct lane {
     size_t ready_count[CLASS_COUNT];
     struct entry_list looked_at; /* with workers ahead of their turn, oldest createdAt first */
     size_t unseen;               /* of its ready entries, those that may be looked at so */
-    unsigned looks_left;         /* before it is no longer looked ahead in */
     bool listed[LANE_LISTS];     /* in ready_lanes */
     TAILQ_ENTRY(lane) in_list[LANE_LISTS];
 };
@@ -100,6 +99,7 @@ struct send_queue {
     size_t still_listed;     /* of these, those that had ended or have no valid id */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
+    unsigned looks_left;     /* ahead of their turn, before one is skipped */
     struct send_policy policy;
     int64_t close_deadline_ms;
     bool session_lanes;    /* lanes are sessions, not agents */
@@ -149,8 +149,8 @@ bool queue_has_to_wait_for_look(const struct lane *lane);
 /* A ready entry to take ahead of its turn, of each lane in turn, marked so; or NULL. */
 struct entry *queue_find_unseen_locked(struct send_queue *queue);
 
-/* The lane has skipped an entry. Where there is one to skip there may be more: looking pays. */
-void queue_renew_looks_locked(struct send_queue *queue, struct lane *lane);
+/* An entry was skipped. Where there is one to skip there may be more: looking ahead pays. */
+void queue_renew_looks_locked(struct send_queue *queue);
 
 /* Puts an entry that a worker has ahead of its turn among those of its lane, or takes it out. */
 void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry);

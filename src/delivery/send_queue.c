@@ -87,7 +87,7 @@ void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
     mutex_assert_held(&queue->lock);
     for (int list = 0; list < LANE_LISTS; list++) {
         bool wanted = list == LIST_AHEAD
-                          ? lane->unseen > 0 && lane->looks_left > 0
+                          ? lane->unseen > 0
                           : !lane->busy && lane->ready_count[list] > 0 &&
                                 (list != CLASS_SEND || !queue_has_to_wait_for_look(lane));
         if (wanted && !lane->listed[list])
@@ -247,7 +247,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
         entry = first_ready_locked(queue, CLASS_SEND, now_ms);
-    if (entry == NULL && queue->settings.looks_ahead)
+    if (entry == NULL && queue->settings.looks_ahead && queue->looks_left > 0)
         entry = queue_find_unseen_locked(queue);
     if (entry == NULL && queue->wakes_running < queue->settings.max_wakes)
         entry = first_ready_locked(queue, CLASS_WAKE, now_ms);
@@ -286,7 +286,7 @@ static struct entry *take_work_locked(
     if (resume_ms < queue->resume_ms)
         queue->resume_ms = resume_ms;
     entry->queue.lane->busy = entry->queue.lane->busy || !entry->queue.ahead;
-    entry->queue.lane->looks_left -= entry->queue.ahead;
+    queue->looks_left -= entry->queue.ahead;
     queue_remove_ready_locked(queue, entry);
     if (entry->queue.ahead)
         queue_add_looked_at_locked(queue, entry);
@@ -562,7 +562,7 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     struct lane *lane = entry->queue.lane;
     queue->asking -= is_asking(entry);
     if (entry->queue.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_SKIPPED)
-        queue_renew_looks_locked(queue, lane);
+        queue_renew_looks_locked(queue);
     entry->queue.place = PLACE_NONE;
     queue->running--;
     queue->wakes_running -= entry->kind == ENTRY_WAKE ? 1 : 0;

@@ -11,8 +11,8 @@
  *
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
  * the queue does not distinguish either (work_class_of); "written" is used only for what is
- * acknowledged again, or skipped ahead of its turn. A lane is looked ahead in however often that was
- * in vain. "Known" stands for acting, too: what follows is a send that needs permission
+ * acknowledged again, or skipped ahead of its turn. Entries are looked at however often that
+ * was in vain. "Known" stands for acting, too: what follows is a send that needs permission
  * (leads_to_send); tool_rounds.pml has the calls. If several lanes have work, any may be served, not
  * only the one that has waited longest. A settled id is forgotten with the first page that lacks it;
  * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not
