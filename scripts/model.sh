@@ -55,7 +55,7 @@ readonly PROPERTIES=(
     "send_queue safety $TRIPS"
     "send_queue safety $LIMIT"
     "send_queue safety $AHEAD"
-    "send_queue safety $AHEAD -DWORKERS=3"
+    "send_queue safety $AHEAD -DWORKERS=3 -DFAILURES=0"
     "send_queue safety -DAHEAD=1 -DFAILURES=0 -DHANGS=0"
     "send_queue every_notification_ends -DFAILURES=2 -DCLOSES=0"
     "send_queue every_notification_ends $PAUSES -DCLOSES=0"

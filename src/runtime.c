@@ -191,7 +191,6 @@ static int create_queue(struct runtime *runtime, struct error *error)
         .min_lane_gap_ms = config->delivery_backoff_base_ms,
         .max_lane_gap_ms = config->delivery_backoff_max_ms,
         .other_runtime = runtime->other_runtime,
-        .attention = &runtime->attention,
     };
     attention_init(&runtime->attention, config->delivery_interval_active_ms,
         config->delivery_interval_ms, config->delivery_interval_idle_ms, clock_monotonic_ms());

@@ -1,21 +1,19 @@
 /*
  * How often the backend's list is asked for: often while something happens on the account, rarely
- * while nothing does, and the less often the more rows each page repeats.
+ * while nothing does.
  */
 #ifndef DELIVERY_ATTENTION_H
 #define DELIVERY_ATTENTION_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/loop.h"
 
 enum {
-    ATTENTION_MS = 60 * 1000,               /* after an event polls are at their most frequent */
-    ATTENTION_SILENCE_MS = 3600 * 1000,     /* without an event they are at their rarest */
-    ATTENTION_REPEATED_ROWS_A_MINUTE = 1000 /* that are read although they are known */
+    ATTENTION_MS = 60 * 1000,          /* after an event polls are at their most frequent */
+    ATTENTION_SILENCE_MS = 3600 * 1000 /* without an event they are at their rarest */
 };
 
 struct attention {
@@ -35,25 +33,20 @@ void attention_init(struct attention *attention, int64_t active_ms, int64_t norm
     int64_t idle_ms, int64_t now_ms);
 
 /*
- * Something has happened after which more is likely: a notification is new, a reply was posted, an
- * agent has called for something, the board was changed. Returns whether the last event was so long
- * ago that polls have become rare. Any thread; does not block.
+ * Something happened at that time, after which more is likely: a notification is new, a reply was
+ * posted, an agent has called for something, the board was changed. Times may come in any order.
+ * Returns whether the last event was so long before that polls have become rare. Any thread; does
+ * not block.
  */
-bool attention_note(struct attention *attention, int64_t now_ms);
+bool attention_note(struct attention *attention, int64_t event_ms);
 
 /*
- * The same, for others than the poller and the queue: the poller does not wait any longer if polls
- * have become rare. NULL does nothing. Any thread; briefly takes the loop's lock.
+ * Something has happened now, of which the queue does not know: the poller does not wait any longer
+ * if polls have become rare. NULL does nothing. Any thread; briefly takes the loop's lock.
  */
 void attention_wake(struct attention *attention);
 
 /* How long to wait until the next poll, in milliseconds. Only the poller's thread, once a poll. */
 int64_t attention_next_ms(struct attention *attention, int64_t now_ms);
-
-/*
- * How long no page may be asked for that repeats so many rows, after the last page. Pure. So rows
- * are repeated at a rate of at most ATTENTION_REPEATED_ROWS_A_MINUTE.
- */
-int64_t attention_pause_ms(size_t repeated_rows);
 
 #endif

@@ -207,7 +207,7 @@ struct entry {
         enum entry_place place;
         int64_t known_us;        /* when the queue learned of it, monotonic */
         int64_t ready_us;        /* when it last became ready */
-        int64_t waited_us;       /* from then until a worker took it */
+        int64_t waited_us;       /* how long it was ready until a worker took it */
         int64_t overdue_from_ms; /* of a wake-up: when it goes before sends, monotonic */
         int64_t settled_at_ms;
         uint64_t last_page; /* number of the last page that listed it */
@@ -215,6 +215,7 @@ struct entry {
         struct lane *lane;
         uint64_t number;    /* in the order of intake, for those with the same createdAt */
         bool ahead;         /* a worker has it ahead of its turn, so it is not to be sent */
+        bool unseen;        /* while ready: it may be taken so */
         bool may_be_marked; /* a mark of ours was begun */
         bool unlisted;      /* the last page that covers it lacked it, and no mark had been begun */
         bool misplaced; /* in another lane than its own, which had a worker when lanes changed */

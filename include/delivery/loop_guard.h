@@ -45,20 +45,13 @@ struct loop_verdict {
 /*
  * Judges the notification of context, which is for agent_id. Returns CONVEX_SUCCESS with *verdict,
  * or with *error why the backend could not be asked; never CONVEX_FUNCTION_ERROR, which counts as
- * the end of the chain. Any thread. May block for a request for each notification of the chain, at
- * most max_hops + 1.
+ * the end of the chain. If it is not the notification's turn, no run is counted and no note is due;
+ * what is let pass then may have to be skipped in its turn all the same. Any thread. May block for
+ * a request for each notification of the chain, at most max_hops + 1.
  */
 enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
-    struct error *error);
-
-/*
- * As loop_guard_judge, but no run is counted, and no note is due: for a notification whose turn has
- * not come. What it lets pass may have to be skipped in its turn all the same.
- */
-enum convex_outcome loop_guard_foresee(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
-    struct error *error);
+    const char *agent_id, const struct delivery_context *context, bool is_turn,
+    struct loop_verdict *verdict, struct error *error);
 
 /* Something that an agent did with a tool. */
 struct tool_effect {

@@ -23,7 +23,8 @@ enum {
     SEND_QUEUE_LIMITED_SENDS = 3,  /* at a time, while sends are limited */
     SEND_QUEUE_FAILING_LANES = 3,  /* from this many on, each of them sends rarely */
     SEND_QUEUE_READY_OF_LANE = 32, /* of one lane no more count as ready, nor half the capacity */
-    SEND_QUEUE_MAX_LISTED = 128    /* by one send_queue_list_waiting */
+    SEND_QUEUE_MAX_LISTED = 128,   /* by one send_queue_list_waiting */
+    SEND_QUEUE_REPEATED_ROWS_A_MINUTE = 1000 /* that pages list although they are known */
 };
 
 struct send_queue;
@@ -48,18 +49,19 @@ struct send_policy {
 
 /* Figures of the queue. */
 struct send_queue_view {
-    size_t held;                   /* notifications of any stage, settled ones included */
-    size_t ready;                  /* at most SEND_QUEUE_READY_OF_LANE of each lane */
-    size_t waiting;                /* for their due time */
-    size_t running;                /* taken by workers, wake-ups included */
-    size_t sending;                /* of these, those whose request is in flight */
-    size_t settled;                /* ended, but possibly still listed by the backend */
-    size_t repeated;               /* rows that are known and that a long enough page lists again */
-    size_t lanes;                  /* agents with entries */
-    size_t agents_with_work;       /* of these, those with notifications */
-    size_t unknown_agents;         /* of these, those that the gateway lacked when last asked */
-    size_t undelivered;            /* notifications that have not ended */
-    size_t recorded;               /* of these, those with a record in the spool */
+    size_t held;             /* notifications of any stage, settled ones included */
+    size_t ready;            /* at most SEND_QUEUE_READY_OF_LANE of each lane */
+    size_t waiting;          /* for their due time */
+    size_t running;          /* taken by workers, wake-ups included */
+    size_t sending;          /* of these, those whose request is in flight */
+    size_t settled;          /* ended, but possibly still listed by the backend */
+    size_t repeated;         /* rows that are known and that a long enough page lists again */
+    size_t lanes;            /* agents with entries */
+    size_t agents_with_work; /* of these, those with notifications */
+    size_t unknown_agents;   /* of these, those that the gateway lacked when last asked */
+    size_t undelivered;      /* notifications that have not ended */
+    size_t recorded;         /* of these, those with a record in the spool */
+    int64_t event_ms; /* when the last new one came or a reply was posted, monotonic; 0: never */
     int64_t oldest_undelivered_ms; /* createdAt, wall clock; 0 for none */
     int64_t oldest_recorded_ms;
     int64_t oldest_failing_ms; /* of those whose last attempt failed */
@@ -92,7 +94,6 @@ struct send_queue_settings {
     int64_t min_lane_gap_ms; /* between the sends of a lane whose runs fail, as those of others */
     int64_t max_lane_gap_ms; /* this long after many failed runs in a row */
     struct other_runtime *other_runtime; /* judges what has ended (other_runtime.h); NULL: nobody */
-    struct attention *attention;         /* is told of what happens (attention.h); NULL: nobody */
 };
 
 /* The caller destroys the queue once no thread uses it. ERROR_NO_MEMORY. */
@@ -242,8 +243,9 @@ bool send_queue_wait_for_sends(struct send_queue *queue, int64_t deadline_ms);
 /* Observing it. */
 
 /*
- * When the next page may be requested, in view of the rows that it repeats (attention_pause_ms);
- * monotonic. Earlier once what is held ends.
+ * When the next page may be requested, so that SEND_QUEUE_REPEATED_ROWS_A_MINUTE is kept to: after
+ * the last one in proportion to the rows that it repeats; monotonic. Earlier once what is held
+ * ends.
  */
 int64_t send_queue_next_page_ms(struct send_queue *queue);
 

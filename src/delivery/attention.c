@@ -1,21 +1,15 @@
 /*
- * Two things decide when the list is asked for again.
- *
- * How likely it is that something new is there. Who has just written, or has just been answered, is
- * likely to write again, so polls are frequent for a minute after each event. Then each interval is
- * half as long again as the last one, until it is the normal one; after an hour of silence it is
- * the one for idle accounts:
+ * Whoever has just written, or has just been answered, is likely to write again, so polls are
+ * frequent for a minute after each event. Then each interval is half as long again as the last one,
+ * until it is the normal one; after an hour of silence it is the one for idle accounts:
  *
  *     event -> 1 s for a minute -> 1.5 s, 2.3 s, 3.4 s -> 5 s ... -> (an hour) idle -> event
  *
  * A wake-up of an agent that ends in silence is no event, or an account with agents would never be
  * idle; nor is the start of the process.
  *
- * What a page costs. The backend lists what is undelivered, oldest first, without a cursor, and
- * each row read is paid for. So whatever the queue holds is read again with each page that may show
- * something new. A page that repeats n rows is therefore asked for only when n times 60 ms have
- * passed since the last one, which makes 1,000 rows a minute. As long as few are held that is less
- * than the interval; the wait ends early when what is held ends.
+ * The queue knows of new notifications and posted replies, and the poller passes that on after each
+ * poll. Others wake the poller if its next poll may be far away.
  *
  * Threads: events may be noted by any; the intervals are the poller's. Times are arguments.
  */
@@ -35,10 +29,13 @@ void attention_init(struct attention *attention, int64_t active_ms, int64_t norm
     };
 }
 
-bool attention_note(struct attention *attention, int64_t now_ms)
+bool attention_note(struct attention *attention, int64_t event_ms)
 {
-    int64_t last_ms = atomic_exchange(&attention->event_ms, now_ms);
-    return last_ms == 0 || now_ms - last_ms >= ATTENTION_MS;
+    int64_t last_ms = atomic_load(&attention->event_ms);
+    /* Two at the same time differ by nothing that matters. */
+    if (event_ms > last_ms)
+        atomic_store(&attention->event_ms, event_ms);
+    return last_ms == 0 || event_ms - last_ms >= ATTENTION_MS;
 }
 
 void attention_wake(struct attention *attention)
@@ -65,9 +62,4 @@ int64_t attention_next_ms(struct attention *attention, int64_t now_ms)
 {
     attention->interval_ms = choose_interval_ms(attention, now_ms);
     return attention->interval_ms;
-}
-
-int64_t attention_pause_ms(size_t repeated_rows)
-{
-    return (int64_t)repeated_rows * (60 * 1000 / ATTENTION_REPEATED_ROWS_A_MINUTE);
 }

@@ -127,8 +127,10 @@ void delivery_run(void *context, struct http_client *client, struct entry *entry
     entry->work.started_us = clock_monotonic_us();
     if (entry->work.trace.id[0] == '\0')
         trace_begin(&entry->work.trace);
-    metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     enum entry_stage stage = run_stages(&attempt);
+    /* What is given back ahead of its turn still waits. */
+    if (!entry->queue.ahead || !attempt.put_back)
+        metrics_observe(&delivery->stats->metrics, METRIC_QUEUE_WAIT, NULL, entry->queue.waited_us);
     delivery_context_fini(&attempt.context);
     converse_fini(&attempt);
     if (attempt.verdict.counted)
@@ -227,25 +229,18 @@ static enum end_reason find_obstacle(const struct attempt *attempt)
     return context->task_is_gone ? REASON_TASK_GONE : REASON_REPLIED;
 }
 
+static enum entry_stage judge_context(struct attempt *attempt);
+
 /*
- * Ahead of its turn a notification may be skipped, but not be sent, nor be counted by the guard:
- * then it is given back. Returns STAGE_SENDING if it is its turn, or has become so, and the stage
- * that follows else.
+ * The notification is to be sent as far as can be told ahead of its turn, in which its run is to be
+ * counted. If the turn has come meanwhile it is judged in it; else it is given back.
  */
-static enum entry_stage judge_ahead(struct attempt *attempt)
+static enum entry_stage wait_for_turn(struct attempt *attempt)
 {
-    struct error error;
-    struct entry *entry = attempt->entry;
-    if (!entry->queue.ahead)
-        return STAGE_SENDING;
-    enum convex_outcome outcome = loop_guard_foresee(attempt->delivery->guard, &attempt->service,
-        entry->agent_id, &attempt->context, &attempt->verdict, &error);
-    if (outcome != CONVEX_SUCCESS)
-        return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
-    if (attempt->verdict.reason != REASON_REPLIED)
-        return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
-    attempt->put_back = !send_queue_take_turn(attempt->delivery->queue, entry);
-    return attempt->put_back ? STAGE_KNOWN : STAGE_SENDING;
+    if (send_queue_take_turn(attempt->delivery->queue, attempt->entry))
+        return judge_context(attempt);
+    attempt->put_back = true;
+    return STAGE_KNOWN;
 }
 
 /*
@@ -265,17 +260,17 @@ static enum entry_stage judge_context(struct attempt *attempt)
     struct error error;
     if (context->version == BACKEND_V1 && v1_slug_is_unusable(attempt, &error))
         return attempt_retry(attempt, FAILURE_OTHER, STAGE_KNOWN, &error);
-    enum entry_stage stage = judge_ahead(attempt);
-    if (stage != STAGE_SENDING)
-        return stage;
+    bool is_turn = !attempt->entry->queue.ahead;
     enum convex_outcome outcome = loop_guard_judge(attempt->delivery->guard, &attempt->service,
-        attempt->entry->agent_id, context, &attempt->verdict, &error);
+        attempt->entry->agent_id, context, is_turn, &attempt->verdict, &error);
     if (outcome != CONVEX_SUCCESS)
         return attempt_call_failed(attempt, STAGE_KNOWN, outcome, &error);
     if (attempt->verdict.note_due)
         return post_limit_note(attempt);
     if (attempt->verdict.reason != REASON_REPLIED)
         return attempt_end(attempt, STAGE_WRITTEN, OUTCOME_SKIPPED, attempt->verdict.reason);
+    if (!is_turn)
+        return wait_for_turn(attempt);
     /* Spent by an earlier process. */
     const struct config *config = attempt->delivery->config;
     bool spent = attempt->entry->work.runs >= config->delivery_max_runs ||

@@ -387,7 +387,7 @@ bool send_queue_offer(struct send_queue *queue, const struct offer *offer)
     queue->page_rows = offer->count + offer->unusable;
     queue->still_listed = intake.ended + offer->unusable;
     if (intake.added + intake.reopened > 0)
-        queue_note_event_locked(queue);
+        queue->event_ms = queue->offered_at_ms;
     /* A full page of known ids would be nearly the same again until many of them have ended. */
     bool is_stale = offer->full && 2 * intake.added < offer->count;
     bool more = offer->limited && intake.added > 0 && !is_stale && queue_is_low_locked(queue);

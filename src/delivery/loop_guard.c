@@ -259,29 +259,29 @@ static enum end_reason judge_agents_message(const struct loop_guard *guard, cons
     return cause->hops > guard->max_hops ? REASON_TOO_MANY_HOPS : REASON_REPLIED;
 }
 
-/* The run that a notification asks for, of which verdict has the ids. */
-static struct agent_run run_asked_for(const char *agent_id, const struct delivery_context *context,
-    bool by_agent, const struct loop_verdict *verdict)
+/* Asks for a run, which only what is not skipped for another reason does; or what it would get. */
+static void claim_run(struct loop_guard *guard, const char *agent_id,
+    const struct delivery_context *context, bool by_agent, bool is_turn,
+    struct loop_verdict *verdict)
 {
-    return (struct agent_run){
+    const char *task_id = json_guard_id(context->notification, "taskId");
+    const struct agent_run run = {
         .notification_id = verdict->notification_id,
         .agent_id = agent_id,
         .message_id = json_guard_id(context->message, "_id"),
         .root = verdict->root,
-        .task_id = json_guard_id(context->notification, "taskId"),
+        .task_id = task_id,
         .by_agent = by_agent,
         .person_wrote_ms = context->person_wrote_ms,
     };
-}
-
-/* Asks for a run, which only what is not skipped for another reason does. */
-static void claim_run(
-    struct loop_guard *guard, const struct agent_run *run, struct loop_verdict *verdict)
-{
-    if (run->task_id != NULL)
-        text_copy(verdict->task_id, sizeof verdict->task_id, run->task_id);
+    if (!is_turn) {
+        verdict->reason = agent_runs_foresee(guard->runs, &run, clock_wall_ms());
+        return;
+    }
+    if (task_id != NULL)
+        text_copy(verdict->task_id, sizeof verdict->task_id, task_id);
     struct agent_claim claim;
-    verdict->reason = agent_runs_claim(guard->runs, run, clock_wall_ms(), &claim);
+    verdict->reason = agent_runs_claim(guard->runs, &run, clock_wall_ms(), &claim);
     verdict->note_due = claim.note_due;
     verdict->person_ms = claim.person_ms;
     verdict->counted = verdict->reason == REASON_REPLIED;
@@ -300,8 +300,7 @@ static enum end_reason judge_author(
     return REASON_REPLIED;
 }
 
-/* As loop_guard_judge, or without a claim as loop_guard_foresee. */
-static enum convex_outcome judge_cause(struct loop_guard *guard, const struct service *service,
+enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
     const char *agent_id, const struct delivery_context *context, bool is_turn,
     struct loop_verdict *verdict, struct error *error)
 {
@@ -338,28 +337,9 @@ static enum convex_outcome judge_cause(struct loop_guard *guard, const struct se
     text_copy(verdict->root, sizeof verdict->root, cause.root);
     text_copy(verdict->notification_id, sizeof verdict->notification_id, own_id);
     remember_cause(guard, own_id, &cause);
-    if (verdict->reason != REASON_REPLIED)
-        return CONVEX_SUCCESS;
-    const struct agent_run run = run_asked_for(agent_id, context, cause.hops > 0, verdict);
-    if (is_turn)
-        claim_run(guard, &run, verdict);
-    else
-        verdict->reason = agent_runs_foresee(guard->runs, &run, clock_wall_ms());
+    if (verdict->reason == REASON_REPLIED)
+        claim_run(guard, agent_id, context, cause.hops > 0, is_turn, verdict);
     return CONVEX_SUCCESS;
-}
-
-enum convex_outcome loop_guard_judge(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
-    struct error *error)
-{
-    return judge_cause(guard, service, agent_id, context, true, verdict, error);
-}
-
-enum convex_outcome loop_guard_foresee(struct loop_guard *guard, const struct service *service,
-    const char *agent_id, const struct delivery_context *context, struct loop_verdict *verdict,
-    struct error *error)
-{
-    return judge_cause(guard, service, agent_id, context, false, verdict, error);
 }
 
 void loop_guard_note_effect(

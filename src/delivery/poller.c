@@ -1,12 +1,14 @@
 /*
  * mc-poll asks the backend for the oldest undelivered notifications and offers them to the send
- * queue. How often depends on what happens on the account, and on how many rows a page repeats
- * (attention.c). It polls at once while a longer page would bring more and too little is ready; and
- * soon when poked, which the queue does when a worker is about to run dry or a posted message may
- * have caused notifications. Failed polls are backed off. Pokes do not shorten that,
- * unless the backend was away and a call of any thread shows that it is back (src/backend/convex.c
- * pokes, too). If polls fail nevertheless, that shortcut grows longer each time, so that a backend
- * on which only the list fails is left in peace.
+ * queue. How often depends on what happens on the account (attention.c), and on how many rows a
+ * page repeats: the list has no cursor and begins with the oldest, so whatever the queue holds is
+ * listed again by each page that may show something new, and each row read is paid for. It polls at
+ * once while a longer page would bring more and too little is ready; and soon when poked, which the
+ * queue does when a worker is about to run dry or a posted message may have caused notifications.
+ * Failed polls are backed off. Pokes do not shorten that, unless the backend was away and a call of
+ * any thread shows that it is back (src/backend/convex.c pokes, too). If polls fail nevertheless,
+ * that shortcut grows longer each time, so that a backend on which only the list fails is left in
+ * peace.
  *
  * What the queue holds stays in the backend's list, oldest first, until it is acknowledged, so a
  * page has to be large enough to reach past it (next_limit). How large a response may be is not
@@ -263,6 +265,10 @@ static void find_hidden_rows(
 static int64_t next_wait_ms(struct delivery_poller *poller, int64_t began_at_ms)
 {
     struct attention *attention = poller->parts.attention;
+    struct send_queue_view view;
+    send_queue_snapshot(poller->parts.queue, &view);
+    if (view.event_ms != 0)
+        attention_note(attention, view.event_ms);
     int64_t now_ms = clock_monotonic_ms();
     int64_t took_ms = now_ms - began_at_ms;
     int64_t interval_ms = attention_next_ms(attention, now_ms);

@@ -26,6 +26,7 @@ int send_queue_create(
     created->settings = *settings;
     created->max_ready_of_lane = half < SEND_QUEUE_READY_OF_LANE ? half : SEND_QUEUE_READY_OF_LANE;
     created->resume_ms = SYNC_NO_DEADLINE;
+    created->looks_left = MAX_LOOKS;
     mutex_init(&created->lock);
     cond_init(&created->work);
     cond_init(&created->sends_over);
@@ -76,6 +77,128 @@ void send_queue_destroy(struct send_queue *queue)
 }
 
 /* Members. */
+
+/* NULL without memory. */
+static struct lane_agent *find_or_add_agent_locked(struct send_queue *queue, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->agents, agent_id);
+    if (found != NULL)
+        return CONTAINER_OF(found, struct lane_agent, item);
+    struct lane_agent *agent = calloc(1, sizeof *agent);
+    if (agent == NULL)
+        return NULL;
+    text_copy(agent->item.id, sizeof agent->item.id, agent_id);
+    id_table_add(&queue->agents, &agent->item);
+    return agent;
+}
+
+/* NULL without memory. */
+static struct lane *find_or_add_lane_locked(
+    struct send_queue *queue, const char *id, const char *agent_id)
+{
+    mutex_assert_held(&queue->lock);
+    struct id_item *found = id_table_find(&queue->lanes, id);
+    if (found != NULL)
+        return CONTAINER_OF(found, struct lane, item);
+    struct lane *lane = calloc(1, sizeof *lane);
+    struct lane_agent *agent = lane != NULL ? find_or_add_agent_locked(queue, agent_id) : NULL;
+    if (agent == NULL) {
+        free(lane);
+        return NULL;
+    }
+    text_copy(lane->item.id, sizeof lane->item.id, id);
+    lane->agent = agent;
+    agent->lanes++;
+    for (int class = 0; class < CLASS_COUNT; class ++)
+        TAILQ_INIT(&lane->ready_entries[class]);
+    TAILQ_INIT(&lane->looked_at);
+    id_table_add(&queue->lanes, &lane->item);
+    queue->lane_count++;
+    return lane;
+}
+
+/* The id of the lane that the entry belongs to; the "~" keeps pairs apart from agents' ids. */
+static void write_lane_id_locked(
+    const struct send_queue *queue, const struct entry *entry, char id[static ID_BYTES])
+{
+    mutex_assert_held(&queue->lock);
+    char pair[ID_BYTES];
+    if (!queue->session_lanes || entry->task_id[0] == '\0') {
+        text_copy(id, ID_BYTES, entry->agent_id);
+        return;
+    }
+    id_pair_key(pair, entry->agent_id, entry->task_id);
+    snprintf(id, ID_BYTES, "~%.63s", pair);
+}
+
+bool queue_join_lane_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    char id[ID_BYTES];
+    write_lane_id_locked(queue, entry, id);
+    struct lane *lane = find_or_add_lane_locked(queue, id, entry->agent_id);
+    if (lane == NULL)
+        return false;
+    entry->queue.lane = lane;
+    entry->queue.misplaced = false;
+    lane->entries++;
+    if (entry->kind == ENTRY_DELIVERY && lane->agent->deliveries++ == 0)
+        queue->agents_with_work++;
+    return true;
+}
+
+static bool is_in_lane_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    char id[ID_BYTES];
+    write_lane_id_locked(queue, entry, id);
+    return strcmp(entry->queue.lane->item.id, id) == 0;
+}
+
+static bool may_move_locked(struct send_queue *queue, const struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    char id[ID_BYTES];
+    if (entry->queue.place != PLACE_WORKER || entry->queue.ahead)
+        return true;
+    write_lane_id_locked(queue, entry, id);
+    struct id_item *found = id_table_find(&queue->lanes, id);
+    return found == NULL || !CONTAINER_OF(found, struct lane, item)->busy;
+}
+
+void queue_move_to_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *old_lane = entry->queue.lane;
+    bool is_ready = entry->queue.place == PLACE_READY;
+    bool has_turn = entry->queue.place == PLACE_WORKER && !entry->queue.ahead;
+    entry->queue.misplaced = !is_in_lane_locked(queue, entry);
+    if (!entry->queue.misplaced || !may_move_locked(queue, entry))
+        return;
+    if (is_ready)
+        queue_remove_ready_locked(queue, entry);
+    if (entry->queue.ahead)
+        queue_remove_looked_at_locked(queue, entry);
+    /* First into the new lane, so that its agent stays. */
+    if (queue_join_lane_locked(queue, entry)) {
+        struct lane *lane = entry->queue.lane;
+        if (has_turn) {
+            old_lane->busy = false;
+            queue_lane_changed_locked(queue, old_lane);
+            lane->busy = true;
+            queue_lane_changed_locked(queue, lane);
+        }
+        entry->queue.lane = old_lane;
+        queue_leave_lane_locked(queue, entry, deferred_free);
+        entry->queue.lane = lane;
+    }
+    if (is_ready)
+        queue_add_ready_locked(queue, entry);
+    if (entry->queue.ahead)
+        queue_add_looked_at_locked(queue, entry);
+}
 
 struct entry *queue_new_entry_locked(struct send_queue *queue, enum entry_kind kind, const char *id,
     const char *agent_id, const char *task_id)
@@ -202,6 +325,7 @@ void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view)
         .sending = queue->sending,
         .settled = queue->settled,
         .repeated = queue->unsettled.count + queue->still_listed,
+        .event_ms = queue->event_ms,
         .lanes = queue->lane_count,
         .agents_with_work = queue->agents_with_work,
         .unknown_agents = queue->unknown_agents,

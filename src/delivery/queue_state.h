@@ -1,10 +1,9 @@
-/* The inside of the send queue, shared by send_queue.c, lanes.c, intake.c and queue_control.c. */
+/* The inside of the send queue, shared by send_queue.c, ahead.c, intake.c and queue_control.c. */
 #ifndef DELIVERY_QUEUE_STATE_H
 #define DELIVERY_QUEUE_STATE_H
 
 #include "base/containers.h"
 #include "base/sync.h"
-#include "delivery/attention.h"
 #include "delivery/entry.h"
 #include "delivery/send_queue.h"
 
@@ -14,8 +13,8 @@ enum work_class { CLASS_WRITE_BACK, CLASS_SEND, CLASS_WAKE, CLASS_COUNT };
 /* The queue's lists of lanes: those with work of each class, and those to look ahead in. */
 enum { LIST_AHEAD = CLASS_COUNT, LANE_LISTS };
 
-/* In a row that were to be sent, after which a lane is not looked ahead in. */
-enum { MAX_LOOKS = 4 };
+/* At entries ahead of their turn that were to be sent, after which none is looked at. */
+enum { MAX_LOOKS = 10 };
 
 TAILQ_HEAD(entry_list, entry);
 TAILQ_HEAD(lane_list, lane);
@@ -48,7 +47,6 @@ struct lane {
     size_t ready_count[CLASS_COUNT];
     struct entry_list looked_at; /* with workers ahead of their turn, oldest createdAt first */
     size_t unseen;               /* of its ready entries, those that may be looked at so */
-    unsigned looks_left;         /* before it is no longer looked ahead in */
     bool listed[LANE_LISTS];     /* in ready_lanes */
     TAILQ_ENTRY(lane) in_list[LANE_LISTS];
 };
@@ -97,10 +95,12 @@ struct send_queue {
     uint64_t page;           /* number of the page being taken in */
     uint64_t last_number;    /* of the last entry */
     int64_t offered_at_ms;   /* when the last page came (monotonic) */
+    int64_t event_ms;        /* when the last new one came or a reply was posted; 0: never */
     size_t page_rows;        /* of the last page */
     size_t still_listed;     /* of these, those that had ended or have no valid id */
     int64_t resume_ms;       /* when the first paused lane may be served, as far as takes saw it */
     size_t idle_workers;     /* blocked in send_queue_take */
+    unsigned looks_left;     /* ahead of their turn, before one is skipped */
     struct send_policy policy;
     int64_t close_deadline_ms;
     char reserved_id[ID_BYTES]; /* settled or unknown, and being retried; "" for none */
@@ -128,17 +128,31 @@ void deferred_free_run(const struct deferred_free *deferred_free);
 
 /* All of these with the lock held. */
 
-/* Whether the next thing that leaves for the gateway is for the entry's agent. */
-bool queue_leads_to_send(const struct entry *entry);
-
 /* Whether one is sent before other, both of the same lane. */
 bool queue_goes_before(const struct entry *one, const struct entry *other);
 
+/* Inserts an entry by that order. */
+void queue_insert_in_order(struct entry_list *list, struct entry *entry);
+
+/* Whether an agent may be asked now, while that many others are being asked. */
+bool queue_may_send_locked(struct send_queue *queue, size_t others);
+
+/* ahead.c */
+
 /*
- * Whether a ready entry may be taken ahead of its turn: nothing has been done for it, so it can be
- * told without its lane whether it is to be skipped.
+ * Whether an entry may be taken ahead of its turn: nothing has been done for it, so it can be told
+ * without its lane whether it is to be skipped.
  */
 bool queue_may_look_at(const struct entry *entry);
+
+/* Whether what a worker has ahead of its turn may have to be sent before what is ready. */
+bool queue_has_to_wait_for_look(const struct lane *lane);
+
+/* A ready entry to take ahead of its turn, of each lane in turn, marked so; or NULL. */
+struct entry *queue_find_unseen_locked(struct send_queue *queue);
+
+/* An entry was skipped. Where there is one to skip there may be more: looking ahead pays. */
+void queue_renew_looks_locked(struct send_queue *queue);
 
 /* Puts an entry that a worker has ahead of its turn among those of its lane, or takes it out. */
 void queue_add_looked_at_locked(struct send_queue *queue, struct entry *entry);
@@ -188,18 +202,9 @@ void queue_move_to_lane_locked(
 void queue_forget_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
 
-/* Sends nothing of the lane for that long, in ms; 0 changes nothing. */
-void queue_pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms);
-
-/* Tells the lane how the entry's run ended, if there was one, which may pause it. */
-void queue_record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry);
-
 /* The entry no longer needs its lane; the last one to leave removes the lane, to be freed. */
 void queue_leave_lane_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free);
-
-/* Something has happened on the account (attention_note). */
-void queue_note_event_locked(struct send_queue *queue);
 
 /* When the next page may be requested (send_queue_next_page_ms). */
 int64_t queue_next_page_ms_locked(struct send_queue *queue);

@@ -1,7 +1,6 @@
 /*
- * The send queue's work: handing out entries, moving them between stages, taking them back. Lanes
- * are in lanes.c, what comes in is in intake.c; what controls and observes the queue is in
- * queue_control.c.
+ * The send queue's work: handing out entries, moving them between stages, taking them back. What
+ * comes in is in intake.c; what controls and observes the queue is in queue_control.c.
  *
  * An entry is at exactly one place (enum entry_place):
  *
@@ -9,9 +8,11 @@
  *     ^               |  '--finish with a delay--> WAITING --due or close--> READY
  *     '---finish------'
  *
- * A lane is an agent with entries, or with session lanes an agent and a task. One entry at a time
- * has its turn (lanes.c). Lanes are served in turn: one that becomes free goes to the end of the
- * queue's lists.
+ * A lane is an agent with entries, or with session lanes an agent and a task. It keeps those that
+ * are ready in one list for each class of work, oldest first. A lane that is not busy is in the
+ * queue's list of a class if it has ready entries of it; queue_lane_changed_locked derives that
+ * after every change, so a lane with a worker is never found. Lanes are served in turn: one that
+ * becomes free goes to the end of its lists.
  *
  * Workers block in send_queue_take only; all else holds the lock for a few microseconds. The rules
  * that the lock protects, which test/model/send_queue.pml checks in every interleaving:
@@ -27,12 +28,7 @@
  * - Whoever makes something takeable signals; a worker that leaves with an entry passes the signal
  *   on, because it may have been the only one watching for the next due time.
  *
- * A lane with much to skip would spend two calls of the backend on each of them, one after another.
- * So an idle worker looks at entries ahead of their turn (find_unseen_locked): what is to be
- * skipped it skips, and what is to be sent it gives back, unless its turn has come meanwhile
- * (send_queue_take_turn). The lane sends nothing that comes after an entry that is looked at, since
- * that may have to be sent first. An entry is looked at once; a lane in which several in a row were
- * to be sent is left alone until it skips one, as each of these costs a call more.
+ * A worker that would be idle takes entries ahead of their turn, to skip them (ahead.c).
  *
  * A lane whose sends have to wait (an agent that is rate-limited, or one of several whose runs
  * fail) is paused: until its time has come, take passes over all but its write-backs. A take that
@@ -52,7 +48,93 @@
 #include "base/text.h"
 #include "delivery/queue_state.h"
 
-/* Finding a lane. */
+/* Lanes. */
+
+/* Whether the next thing that leaves for the gateway is for its agent. */
+static bool leads_to_send(const struct entry *entry)
+{
+    return entry->queue.stage == STAGE_KNOWN || entry->queue.stage == STAGE_ACTING;
+}
+
+static enum work_class work_class_of(const struct entry *entry)
+{
+    if (entry->kind == ENTRY_WAKE)
+        return CLASS_WAKE;
+    return leads_to_send(entry) ? CLASS_SEND : CLASS_WRITE_BACK;
+}
+
+bool queue_goes_before(const struct entry *one, const struct entry *other)
+{
+    if (one->created_at_ms != other->created_at_ms)
+        return one->created_at_ms < other->created_at_ms;
+    return one->queue.number < other->queue.number;
+}
+
+void queue_insert_in_order(struct entry_list *list, struct entry *entry)
+{
+    /* Pages come oldest first, so its place is nearly always at the end. */
+    struct entry *before = TAILQ_LAST(list, entry_list);
+    while (before != NULL && queue_goes_before(entry, before))
+        before = TAILQ_PREV(before, entry_list, queue.in_lane);
+    if (before != NULL)
+        TAILQ_INSERT_AFTER(list, before, entry, queue.in_lane);
+    else
+        TAILQ_INSERT_HEAD(list, entry, queue.in_lane);
+}
+
+void queue_lane_changed_locked(struct send_queue *queue, struct lane *lane)
+{
+    mutex_assert_held(&queue->lock);
+    for (int list = 0; list < LANE_LISTS; list++) {
+        bool wanted = list == LIST_AHEAD
+                          ? lane->unseen > 0
+                          : !lane->busy && lane->ready_count[list] > 0 &&
+                                (list != CLASS_SEND || !queue_has_to_wait_for_look(lane));
+        if (wanted && !lane->listed[list])
+            TAILQ_INSERT_TAIL(&queue->ready_lanes[list], lane, in_list[list]);
+        if (!wanted && lane->listed[list])
+            TAILQ_REMOVE(&queue->ready_lanes[list], lane, in_list[list]);
+        lane->listed[list] = wanted;
+    }
+    queue->ready -= lane->ready;
+    lane->ready = lane->ready_count[CLASS_WRITE_BACK];
+    if (lane->paused_until_ms == 0)
+        lane->ready += lane->ready_count[CLASS_SEND];
+    /*
+     * A single agent with a long backlog must not look like enough work for all workers, or the
+     * poller would not fetch what is there for others.
+     */
+    if (lane->ready > queue->max_ready_of_lane)
+        lane->ready = queue->max_ready_of_lane;
+    queue->ready += lane->ready;
+}
+
+void queue_add_ready_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *lane = entry->queue.lane;
+    enum work_class class = work_class_of(entry);
+    queue_insert_in_order(&lane->ready_entries[class], entry);
+    lane->ready_count[class]++;
+    entry->queue.unseen = queue_may_look_at(entry);
+    lane->unseen += entry->queue.unseen;
+    entry->queue.place = PLACE_READY;
+    entry->queue.ready_us = clock_monotonic_us();
+    queue_lane_changed_locked(queue, lane);
+    cond_signal(&queue->work);
+}
+
+void queue_remove_ready_locked(struct send_queue *queue, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *lane = entry->queue.lane;
+    enum work_class class = work_class_of(entry);
+    TAILQ_REMOVE(&lane->ready_entries[class], entry, queue.in_lane);
+    lane->ready_count[class]--;
+    lane->unseen -= entry->queue.unseen;
+    entry->queue.place = PLACE_NONE;
+    queue_lane_changed_locked(queue, lane);
+}
 
 /*
  * The oldest entry of the lane that has waited longest for this class, or NULL. resume_ms becomes
@@ -78,18 +160,13 @@ static struct entry *first_ready_locked(
 
 /* Polls. */
 
-void queue_note_event_locked(struct send_queue *queue)
-{
-    mutex_assert_held(&queue->lock);
-    if (queue->settings.attention != NULL)
-        attention_note(queue->settings.attention, clock_monotonic_ms());
-}
-
 bool queue_is_low_locked(struct send_queue *queue)
 {
     mutex_assert_held(&queue->lock);
     return queue->ready < (queue->settings.capacity + 1) / 2;
 }
+
+enum { MS_PER_REPEATED_ROW = 60 * 1000 / SEND_QUEUE_REPEATED_ROWS_A_MINUTE };
 
 /* A page that was truncated and is asked for again repeats what it had, and no more than that. */
 int64_t queue_next_page_ms_locked(struct send_queue *queue)
@@ -98,7 +175,7 @@ int64_t queue_next_page_ms_locked(struct send_queue *queue)
     size_t repeated = queue->unsettled.count + queue->still_listed;
     if (queue->page_was_full && repeated > queue->page_rows)
         repeated = queue->page_rows;
-    return queue->offered_at_ms + attention_pause_ms(repeated);
+    return queue->offered_at_ms + (int64_t)repeated * MS_PER_REPEATED_ROW;
 }
 
 /* With all workers busy nothing new could be begun, but by then it should be known. */
@@ -135,8 +212,7 @@ void queue_wake_due_locked(struct send_queue *queue, int64_t now_ms)
     }
 }
 
-/* Whether an agent may be asked now, while that many others are being asked. */
-static bool may_send_locked(struct send_queue *queue, size_t others)
+bool queue_may_send_locked(struct send_queue *queue, size_t others)
 {
     mutex_assert_held(&queue->lock);
     if (queue->closed || queue->policy.paused || queue->held_by_operator)
@@ -161,42 +237,18 @@ static struct entry *find_overdue_wake_locked(struct send_queue *queue, int64_t 
     return entry;
 }
 
-/*
- * An entry to look at ahead of its turn, so that a lane with much to skip does not cost two calls
- * of the backend for each of them in turn; or NULL. Of each lane in turn.
- */
-static struct entry *find_unseen_locked(struct send_queue *queue)
-{
-    enum { MAX_PASSED_OVER = 64 }; /* those that were looked at, or have failed before */
-    mutex_assert_held(&queue->lock);
-    struct lane *lane;
-    TAILQ_FOREACH (lane, &queue->ready_lanes[LIST_AHEAD], in_list[LIST_AHEAD]) {
-        unsigned passed_over = 0;
-        struct entry *entry = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
-        while (entry != NULL && !queue_may_look_at(entry) && passed_over++ < MAX_PASSED_OVER)
-            entry = TAILQ_NEXT(entry, queue.in_lane);
-        if (entry == NULL || !queue_may_look_at(entry))
-            continue;
-        TAILQ_REMOVE(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
-        TAILQ_INSERT_TAIL(&queue->ready_lanes[LIST_AHEAD], lane, in_list[LIST_AHEAD]);
-        entry->queue.ahead = true;
-        return entry;
-    }
-    return NULL;
-}
-
 static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 {
     mutex_assert_held(&queue->lock);
     queue->resume_ms = SYNC_NO_DEADLINE;
     struct entry *entry = first_ready_locked(queue, CLASS_WRITE_BACK, now_ms);
-    if (entry != NULL || !may_send_locked(queue, queue->asking))
+    if (entry != NULL || !queue_may_send_locked(queue, queue->asking))
         return entry;
     entry = find_overdue_wake_locked(queue, now_ms);
     if (entry == NULL)
         entry = first_ready_locked(queue, CLASS_SEND, now_ms);
-    if (entry == NULL && queue->settings.looks_ahead)
-        entry = find_unseen_locked(queue);
+    if (entry == NULL && queue->settings.looks_ahead && queue->looks_left > 0)
+        entry = queue_find_unseen_locked(queue);
     if (entry == NULL && queue->wakes_running < queue->settings.max_wakes)
         entry = first_ready_locked(queue, CLASS_WAKE, now_ms);
     return entry;
@@ -205,7 +257,7 @@ static struct entry *find_work_locked(struct send_queue *queue, int64_t now_ms)
 /* A worker has taken it to ask its agent, and has no answer yet. */
 static bool is_asking(const struct entry *entry)
 {
-    bool before_reply = queue_leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
+    bool before_reply = leads_to_send(entry) || entry->queue.stage == STAGE_SENDING;
     return entry->queue.place == PLACE_WORKER && before_reply && !entry->queue.ahead;
 }
 
@@ -234,13 +286,13 @@ static struct entry *take_work_locked(
     if (resume_ms < queue->resume_ms)
         queue->resume_ms = resume_ms;
     entry->queue.lane->busy = entry->queue.lane->busy || !entry->queue.ahead;
-    entry->queue.lane->looks_left -= entry->queue.ahead;
+    queue->looks_left -= entry->queue.ahead;
     entry->queue.lane->agent->running += entry->kind == ENTRY_DELIVERY ? 1 : 0;
     queue_remove_ready_locked(queue, entry);
     if (entry->queue.ahead)
         queue_add_looked_at_locked(queue, entry);
     entry->queue.place = PLACE_WORKER;
-    entry->queue.waited_us = clock_monotonic_us() - entry->queue.ready_us;
+    entry->queue.waited_us += clock_monotonic_us() - entry->queue.ready_us;
     entry->queue.activity = activity;
     if (activity != NULL) {
         *activity = (struct activity){.busy = true, .kind = entry->kind};
@@ -361,46 +413,17 @@ static void set_stage_locked(struct send_queue *queue, struct entry *entry, enum
         queue_count_ages_locked(queue, entry, stage != STAGE_SETTLED);
 }
 
-/* Whether it is the first of its lane, which is free, and could be taken to be sent. */
-static bool may_take_turn_locked(struct send_queue *queue, const struct entry *entry)
-{
-    mutex_assert_held(&queue->lock);
-    const struct lane *lane = entry->queue.lane;
-    const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
-    bool is_first = TAILQ_FIRST(&lane->looked_at) == entry &&
-                    (ready == NULL || queue_goes_before(entry, ready));
-    bool is_free = !lane->busy && lane->paused_until_ms <= clock_monotonic_ms();
-    return is_first && is_free && may_send_locked(queue, queue->asking);
-}
-
-bool send_queue_take_turn(struct send_queue *queue, struct entry *entry)
-{
-    assert(entry->queue.place == PLACE_WORKER && entry->queue.stage == STAGE_KNOWN);
-    mutex_lock(&queue->lock);
-    if (entry->queue.ahead && may_take_turn_locked(queue, entry)) {
-        entry->queue.lane->busy = true;
-        queue_remove_looked_at_locked(queue, entry);
-        entry->queue.ahead = false;
-        entry->work.breaker_trips = entry->queue.lane->breaker_trips;
-        queue->asking++;
-        queue->wake_was_last = false;
-    }
-    bool has_turn = !entry->queue.ahead;
-    mutex_unlock(&queue->lock);
-    return has_turn;
-}
-
 bool send_queue_advance(struct send_queue *queue, struct entry *entry, enum entry_stage stage)
 {
     assert(entry->queue.place == PLACE_WORKER);
     assert(stage != STAGE_SENDING || !entry->queue.ahead);
     mutex_lock(&queue->lock);
     bool allowed = stage != STAGE_SENDING ||
-                   (may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
+                   (queue_may_send_locked(queue, queue->sending) && !entry->queue.misplaced);
     /* The message that was posted may have caused notifications, and may be answered. */
     if (entry->queue.stage == STAGE_REPLIED && entry->work.reason == REASON_REPLIED) {
         queue->poll_owed = true;
-        queue_note_event_locked(queue);
+        queue->event_ms = clock_monotonic_ms();
     }
     if (allowed) {
         set_stage_locked(queue, entry, stage);
@@ -438,6 +461,42 @@ void deferred_free_run(const struct deferred_free *deferred_free)
     }
 }
 
+void queue_set_unknown_locked(struct send_queue *queue, struct lane_agent *agent, bool unknown)
+{
+    mutex_assert_held(&queue->lock);
+    queue->unknown_agents -= agent->unknown;
+    agent->unknown = unknown;
+    queue->unknown_agents += agent->unknown;
+}
+
+void queue_leave_lane_locked(
+    struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
+{
+    mutex_assert_held(&queue->lock);
+    struct lane *lane = entry->queue.lane;
+    if (lane == NULL)
+        return;
+    struct lane_agent *agent = lane->agent;
+    entry->queue.lane = NULL;
+    if (entry->kind == ENTRY_DELIVERY && --agent->deliveries == 0) {
+        queue_set_unknown_locked(queue, agent, false);
+        queue->agents_with_work--;
+    }
+    if (--lane->entries > 0)
+        return;
+    assert(!lane->busy);
+    queue->failing_lanes -= lane->failed_runs > 0;
+    id_table_remove(&queue->lanes, &lane->item);
+    queue->lane_count--;
+    lane->item.next = deferred_free->lanes;
+    deferred_free->lanes = &lane->item;
+    if (--agent->lanes > 0)
+        return;
+    id_table_remove(&queue->agents, &agent->item);
+    agent->item.next = deferred_free->agents;
+    deferred_free->agents = &agent->item;
+}
+
 static void settle_locked(
     struct send_queue *queue, struct entry *entry, struct deferred_free *deferred_free)
 {
@@ -460,22 +519,41 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
         queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
-    else if (!queue->closed || !queue_leads_to_send(entry)) {
+    else if (!queue->closed || !leads_to_send(entry)) {
         heap_push(&queue->waiting, &entry->queue.due, clock_monotonic_ms() + delay_ms);
         entry->queue.place = PLACE_WAITING;
     }
 }
 
-/* Where there is one to skip there may be more: looking ahead pays. */
-static void count_look_locked(struct send_queue *queue, const struct entry *entry)
+/* Pauses. */
+
+static void pause_lane_locked(struct send_queue *queue, struct lane *lane, int64_t pause_ms)
 {
     mutex_assert_held(&queue->lock);
-    if (entry->queue.stage != STAGE_SETTLED || entry->work.outcome != OUTCOME_SKIPPED)
+    int64_t until_ms = clock_monotonic_ms() + pause_ms;
+    if (pause_ms > 0 && until_ms > lane->paused_until_ms)
+        lane->paused_until_ms = until_ms;
+}
+
+/*
+ * One agent whose runs fail is its own affair, for which its notifications have their backoff. When
+ * several do, something that they share is at fault, so each of these lanes also keeps its distance
+ * between notifications, until a run of its own succeeds. Lanes without failures flow meanwhile.
+ */
+static void record_run_locked(struct send_queue *queue, struct lane *lane, struct entry *entry)
+{
+    mutex_assert_held(&queue->lock);
+    const struct send_queue_settings *settings = &queue->settings;
+    if (entry->work.run_end == RUN_END_NONE)
         return;
-    /* As many workers as there may be looks could have nothing else to do. */
-    if (entry->queue.lane->looks_left == 0)
-        cond_broadcast(&queue->work);
-    entry->queue.lane->looks_left = MAX_LOOKS;
+    queue->failing_lanes -= lane->failed_runs > 0;
+    lane->failed_runs = entry->work.run_end == RUN_END_FAILED ? lane->failed_runs + 1 : 0;
+    queue->failing_lanes += lane->failed_runs > 0;
+    entry->work.run_end = RUN_END_NONE;
+    if (lane->failed_runs > 0 && queue->failing_lanes >= SEND_QUEUE_FAILING_LANES)
+        pause_lane_locked(queue, lane,
+            backoff_doubled_ms(
+                settings->min_lane_gap_ms, lane->failed_runs - 1, settings->max_lane_gap_ms));
 }
 
 /* The worker no longer has the entry, and its lane is free if it was its turn. */
@@ -484,7 +562,8 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
     mutex_assert_held(&queue->lock);
     struct lane *lane = entry->queue.lane;
     queue->asking -= is_asking(entry);
-    count_look_locked(queue, entry);
+    if (entry->queue.stage == STAGE_SETTLED && entry->work.outcome == OUTCOME_SKIPPED)
+        queue_renew_looks_locked(queue);
     entry->queue.place = PLACE_NONE;
     queue->running--;
     lane->agent->running -= entry->kind == ENTRY_DELIVERY ? 1 : 0;
@@ -497,10 +576,11 @@ static void leave_worker_locked(struct send_queue *queue, struct entry *entry)
         entry->queue.ahead = false;
         return;
     }
-    queue_pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
+    entry->queue.waited_us = 0;
+    pause_lane_locked(queue, lane, entry->work.lane_pause_ms);
     entry->work.lane_pause_ms = 0;
     lane->breaker_trips = entry->work.breaker_trips;
-    queue_record_run_locked(queue, lane, entry);
+    record_run_locked(queue, lane, entry);
     lane->busy = false;
     queue_lane_changed_locked(queue, lane);
 }

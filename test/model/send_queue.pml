@@ -11,8 +11,8 @@
  *
  * Simplifications: "replied" stands for every stage from the reply to the acknowledgement, which
  * the queue does not distinguish either (work_class_of); "written" is used only for what is
- * acknowledged again, or skipped ahead of its turn. A lane is looked ahead in however often that was
- * in vain. "Known" stands for acting, too: what follows is a send that needs permission
+ * acknowledged again, or skipped ahead of its turn. Entries are looked at however often that was in
+ * vain. "Known" stands for acting, too: what follows is a send that needs permission
  * (leads_to_send); tool_rounds.pml has the calls. If several lanes have work, any may be served, not
  * only the one that has waited longest. A settled id is forgotten with the first page that lacks it;
  * the code keeps it longer. What is listed in spite of its end is acknowledged at the next page, not
@@ -60,7 +60,7 @@
 #define TICKET_WITH_PERMISSION 42 /* send_queue_advance: entry->queue.ticket = ... */
 #define SIGNAL_ON_ADVANCE 43      /* send_queue_advance: cond_signal while limited */
 #define LOOK_LEAVES_LANE 50       /* leave_worker_locked: lane->busy stays if it was ahead */
-#define LOOK_HOLDS_SENDS 51       /* has_to_wait_for_look */
+#define LOOK_HOLDS_SENDS 51       /* queue_has_to_wait_for_look */
 #define TURN_NEEDS_LANE 52        /* may_take_turn_locked: !lane->busy */
 #define TURN_IN_ORDER 53          /* may_take_turn_locked: is_first */
 #define TURN_HOLDS_LANE 54        /* send_queue_take_turn: lane->busy = true */
@@ -228,7 +228,7 @@ bool late_trip;      /* a result opened the breaker in another state than that o
 #define NEXT_DUE LEAST(DUE) /* the first in the heap of due times */
 #define IS_READY(entry) (place[entry] == READY)
 
-/* What may_send_locked asks, except for the limit. */
+/* What queue_may_send_locked asks, except for the limit. */
 #if TRIPS > 0
 #define SENDS_ALLOWED (!closed && !sends_held && policy_version % 2 == 0)
 #else

@@ -18,7 +18,7 @@
         (!IS_PAUSED(lane) || !KEEPS(PAUSE_HOLDS_WAKES)))
 #define ANY_WAKE (WAKES > 0 && (WAKE(0) || WAKE(1)))
 
-/* find_unseen_locked: the first of a lane that nobody has had. */
+/* queue_find_unseen_locked: the first of a lane that nobody has had. */
 #define UNSEEN_BEFORE(entry) \
     ((IS_BEFORE(0, entry) && MAY_BE_LOOKED_AT(0)) || (IS_BEFORE(1, entry) && MAY_BE_LOOKED_AT(1)))
 #define LOOK(entry) (MAY_BE_LOOKED_AT(entry) && !UNSEEN_BEFORE(entry))
@@ -491,7 +491,7 @@ take:
     }
 #endif
 #if AHEAD
-    atomic { /* judge_ahead: whether it is to be skipped is for the context to tell */
+    atomic { /* judge_context: whether it is to be skipped is for the context to tell */
         if
         :: !ahead[entry]
         :: ahead[entry] -> stage[entry] = WRITTEN; write_back(); goto settle

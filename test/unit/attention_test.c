@@ -1,4 +1,4 @@
-/* How long the poller waits: by what has happened, and by the rows that a page repeats. */
+/* How long the poller waits, by what has happened. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,26 +112,14 @@ static void test_wakes_a_poller_that_may_sleep_for_long(void **state)
     attention.poller = &loop;
     attention_wake(&attention);
     assert_false(take_poke(&loop)); /* there was an event a moment ago */
-    attention_note(&attention, clock_monotonic_ms() - MINUTE_MS);
+    atomic_store(&attention.event_ms, clock_monotonic_ms() - MINUTE_MS);
     attention_wake(&attention);
     assert_true(take_poke(&loop));
     attention.active_ms = attention.normal_ms;
-    attention_note(&attention, clock_monotonic_ms() - MINUTE_MS);
+    atomic_store(&attention.event_ms, clock_monotonic_ms() - MINUTE_MS);
     attention_wake(&attention);
     assert_false(take_poke(&loop));
     loop_fini(&loop);
-}
-
-static void test_repeated_rows_are_bounded_by_time(void **state)
-{
-    (void)state;
-    static const struct {
-        size_t rows;
-        int64_t pause_ms;
-    } cases[] = {{0, 0}, {1, 60}, {16, 960}, {83, 4980}, {200, 12000}, {1000, MINUTE_MS},
-        {8000, INT64_C(8) * MINUTE_MS}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(attention_pause_ms(cases[i].rows), cases[i].pause_ms);
 }
 
 enum { DAY_MS = 24 * HOUR_MS, TURN_MS = 22 * SECOND_MS, REPLY_MS = 10 * SECOND_MS };
@@ -182,7 +170,6 @@ int main(void)
         cmocka_unit_test(test_slower_after_an_hour_of_silence),
         cmocka_unit_test(test_tells_whether_polls_had_become_rare),
         cmocka_unit_test(test_wakes_a_poller_that_may_sleep_for_long),
-        cmocka_unit_test(test_repeated_rows_are_bounded_by_time),
         cmocka_unit_test(test_polls_of_a_day),
     };
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);

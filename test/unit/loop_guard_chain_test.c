@@ -126,7 +126,7 @@ static enum convex_outcome judge_json(
     assert_int_equal(delivery_context_read(value, &context, NULL), CONVEX_SUCCESS);
     struct loop_verdict *verdict = &fixture->verdict;
     enum convex_outcome outcome =
-        loop_guard_judge(fixture->guard, &fixture->service, "me", &context, verdict, &error);
+        loop_guard_judge(fixture->guard, &fixture->service, "me", &context, true, verdict, &error);
     delivery_context_fini(&context);
     *reason = verdict->reason;
     return outcome;

@@ -200,6 +200,7 @@ static void test_slow_backend_costs_no_run(void **state)
 /* Each list is stale on arrival: its notifications have been delivered meanwhile. */
 static void test_stale_lists_start_no_second_run(void **state)
 {
+    enum { LOOKS_IN_VAIN = 10 };
     struct fault_env *faults = *state;
     board_set(faults->env, json_pack("{s:i}", "gateway_latency_ms", 10));
     FAULT(faults->backend, .kind = FAULT_DELAY_ANSWER, .delay_ms = 70,
@@ -211,8 +212,12 @@ static void test_stale_lists_start_no_second_run(void **state)
         fault_proxy_wait_hits(faults->backend, FAULT_DELAY_ANSWER, lists + 1);
     }
     fault_env_settle(faults, &fault_env_strict);
-    /* They were not even read again; reading a context would also have prevented a second run. */
-    assert_int_equal(test_env_stat(faults->env, "backend", "getNotificationForDelivery"), 200);
+    /*
+     * They were not even read again, but for the few that were looked at ahead of their turn;
+     * reading a context would also have prevented a second run.
+     */
+    assert_in_range(test_env_stat(faults->env, "backend", "getNotificationForDelivery"), 200,
+        200 + LOOKS_IN_VAIN);
 }
 
 int main(void)
