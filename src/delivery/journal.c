@@ -66,13 +66,14 @@ void journal_recheck(const struct journal *journal)
     log_info(component, "the spool works again");
 }
 
-/*
- * Writes the entry's record in place of the one that the spool has; 0 or a negative error code.
- * durable: synced.
- */
-static int save_record_as(
-    const struct journal *journal, struct entry *entry, bool with_reply, bool durable)
+/* What of an entry is written, and whether it is synced. */
+enum record_content { CONTENT_RUN, CONTENT_RUN_SYNCED, CONTENT_REPLY_SYNCED };
+
+/* Writes the entry's record in place of the one that the spool has; 0 or a negative error code. */
+static int save_record(
+    const struct journal *journal, struct entry *entry, enum record_content content)
 {
+    bool durable = content != CONTENT_RUN;
     struct error error;
     bool is_wake_up = entry->kind == ENTRY_WAKE;
     struct spool_record record = {
@@ -90,7 +91,7 @@ static int save_record_as(
         .empty_answers = entry->work.empty_answers,
         .document = entry->work.document,
         .rounds = entry->work.rounds,
-        .reply = with_reply ? entry->work.reply : NULL,
+        .reply = content == CONTENT_REPLY_SYNCED ? entry->work.reply : NULL,
     };
     text_copy(record.message_id, sizeof record.message_id, entry->work.message_id);
     text_copy(record.id, sizeof record.id, entry->item.id);
@@ -105,9 +106,10 @@ static int save_record_as(
     return result;
 }
 
-static int save_record(const struct journal *journal, struct entry *entry, bool with_reply)
+/* With the reply, if there is one that has not been released. */
+static enum record_content content_of(const struct entry *entry)
 {
-    return save_record_as(journal, entry, with_reply, with_reply);
+    return entry->work.reply != NULL ? CONTENT_REPLY_SYNCED : CONTENT_RUN;
 }
 
 static void remove_record(const struct journal *journal, struct entry *entry)
@@ -124,7 +126,7 @@ static void remove_record(const struct journal *journal, struct entry *entry)
 void journal_begin_run(const struct journal *journal, struct entry *entry)
 {
     entry->work.runs++;
-    save_record(journal, entry, false);
+    save_record(journal, entry, CONTENT_RUN);
 }
 
 void journal_undo_run(const struct journal *journal, struct entry *entry)
@@ -135,24 +137,24 @@ void journal_undo_run(const struct journal *journal, struct entry *entry)
     if (entry->work.runs == 0 && entry->work.refusals.total_ms == 0 && is_listed)
         remove_record(journal, entry);
     else
-        save_record(journal, entry, false);
+        save_record(journal, entry, CONTENT_RUN);
 }
 
 void journal_save_progress(const struct journal *journal, struct entry *entry)
 {
     if (entry->work.record == RECORD_REPLY && entry->work.reply == NULL)
         return;
-    save_record(journal, entry, entry->work.reply != NULL);
+    save_record(journal, entry, content_of(entry));
 }
 
 bool journal_save_calls(const struct journal *journal, struct entry *entry, bool durable)
 {
-    return save_record_as(journal, entry, false, durable) == 0;
+    return save_record(journal, entry, durable ? CONTENT_RUN_SYNCED : CONTENT_RUN) == 0;
 }
 
 void journal_save_reply(const struct journal *journal, struct entry *entry)
 {
-    save_record(journal, entry, true);
+    save_record(journal, entry, CONTENT_REPLY_SYNCED);
 }
 
 void journal_release_reply(struct entry *entry)
@@ -258,7 +260,7 @@ static bool bury_record(const struct journal *journal, struct entry *entry)
     ensure_reason(entry);
     bool must_save =
         entry->work.record != RECORD_REPLY || (!has_reason && entry->work.reply != NULL);
-    if (must_save && save_record(journal, entry, entry->work.reply != NULL) != 0)
+    if (must_save && save_record(journal, entry, content_of(entry)) != 0)
         return false;
     int result = spool_bury(journal->spool, entry->item.id, &error);
     record_outcome(journal, entry, result, &error);
@@ -295,7 +297,7 @@ bool journal_start_over(const struct journal *journal, struct entry *entry)
     entry->work.document = (struct document_state){0};
     entry->work.refusals = (struct failing_time){0};
     entry->work.failure[0] = '\0';
-    save_record(journal, entry, false);
+    save_record(journal, entry, CONTENT_RUN);
     return true;
 }
 

@@ -289,13 +289,13 @@ static enum reply_kind judge_span(struct text *text, struct text_span span, bool
 {
     enum { FIRST_WORDS_BYTES = 64 }; /* longer than each phrase */
     struct text words = {0};
-    enum reply_kind first = REPLY_TEXT;
+    enum reply_kind kind = REPLY_TEXT;
     split_words(span, FIRST_WORDS_BYTES, &words);
-    if (!words.failed && match_silence(words.data, tokens_only, &first) > 0) {
+    if (!words.failed && match_silence(words.data, tokens_only, &kind) > 0) {
         text_clear(&words);
         split_words(span, SIZE_MAX, &words);
+        kind = words.failed ? REPLY_TEXT : judge_words(words.data, tokens_only);
     }
-    enum reply_kind kind = words.failed ? REPLY_TEXT : judge_words(words.data, tokens_only);
     text->failed = text->failed || words.failed;
     text_fini(&words);
     return kind;

@@ -323,7 +323,7 @@ static void test_fifos_and_devices_are_refused_at_once(void **state)
     assert_int_equal(env_file_load(&fixture->file, "/dev/zero", &fixture->problems), ERROR_INVALID);
     assert_int_equal(fixture->problems.count, 2);
     for (size_t i = 0; i < 2; i++)
-        assert_non_null(strstr(fixture->problems.items[i].text, "is not a regular file"));
+        assert_non_null(strstr(fixture->problems.items[i].text, "not a regular file"));
     unlink(path);
     free(path);
 }
