@@ -48,7 +48,7 @@ static void test_no_context_is_read_during_an_outage(void **state)
     fault_env_load(faults, 40, 8);
     fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4"));
     test_env_wait_log(faults->env, "Failed to connect");
-    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
+    test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=4");
     assert_true(test_env_stat(faults->env, "backend", "getNotificationForDelivery") <= 12);
     FAULT(faults->gateway, .kind = FAULT_NONE);
     fault_env_settle(faults, &one_run);
