@@ -199,6 +199,7 @@ static void test_malformed_agents_do_not_disturb_others(void **state)
 
 /* The limit is on the agent's session, so what waits behind the wake-up would be refused as well.
  */
+/* With lanes of sessions it would pause its own session, in which nothing else waits. */
 static void test_rate_limited_wake_up_pauses_its_agent(void **state)
 {
     struct test_env *env = *state;
@@ -206,7 +207,7 @@ static void test_rate_limited_wake_up_pauses_its_agent(void **state)
     board_gateway_fault(env, json_pack("{s:s, s:b, s:s, s:i, s:{s:s}, s:{s:{s:s}}}", "name", "wake",
                                  "hold", 1, "action", "status", "status", 429, "headers",
                                  "Retry-After", "60", "body_json", "error", "message", "slow"));
-    test_env_start_runtime(env, NULL);
+    test_env_start_runtime(env, STRINGS("DELIVERY_LANES=agent"));
     test_env_wait(env, "held=1");
     json_t *rows = board_load(env, 1, 1);
     wait_for_metrics(env, "\nmission_control_notifications_undelivered 1\n");
