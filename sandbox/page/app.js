@@ -72,9 +72,7 @@ function showRuntime() {
   write(element("runtime-seen"), seen ? "last call " + ageText(Date.now() - presence.silent_ms) : "");
   const link = element("runtime-link");
   link.hidden = !(presence && presence.url);
-  /* The address of this page, for the way back. */
-  if (!link.hidden)
-    link.href = presence.url.split("#")[0] + "#board=" + encodeURIComponent(location.origin + "/");
+  if (!link.hidden) link.href = presence.url;
 }
 
 async function readPresence() {
