@@ -217,15 +217,22 @@ static bool log_is_new(enum log_level level, const char *component, const char *
     return admitted;
 }
 
+/* Not inline: its buffer would add to the stack of each thread that writes a line. */
+__attribute__((noinline, format(printf, 2, 0))) static void log_format_message(
+    char message[static MESSAGE_BYTES], const char *format, va_list arguments)
+{
+    char raw[MESSAGE_BYTES];
+    vsnprintf(raw, sizeof raw, format, arguments);
+    text_quote(message, MESSAGE_BYTES, raw, strlen(raw));
+}
+
 __attribute__((format(printf, 4, 0))) static void log_vwrite(enum log_level level,
     const char *component, const struct log_field *fields, const char *format, va_list arguments)
 {
     if (!log_is_on(level))
         return;
-    char raw[MESSAGE_BYTES];
     char message[MESSAGE_BYTES];
-    vsnprintf(raw, sizeof raw, format, arguments);
-    text_quote(message, sizeof message, raw, strlen(raw));
+    log_format_message(message, format, arguments);
     if (log_is_new(level, component, message))
         log_write_message(level, component, fields, message);
 }

@@ -23,7 +23,7 @@
 
 #include "base/secret.h"
 
-enum { MIN_CAPACITY_BYTES = 256 };
+enum { MIN_CAPACITY_BYTES = 1024 };
 
 void text_fini(struct text *text)
 {

@@ -21,10 +21,11 @@
  * that transfer; the next one is told the addresses (CURLOPT_RESOLVE). Its own threads would leave
  * one behind for each request that a resolver does not answer (names.c, lookups.c). Connections
  * that are kept have a longest life for the same reason, and keep alive probes (RFC 9293,
- * section 3.8.4) that a silent NAT between us and a long run needs. Each request has an easy handle
- * of its own, a copy of the one with the fixed options: libcurl 7.88 keeps a pointer to the last
- * header of a response and, if the next response on that handle begins with a folded line, uses it
- * after it was freed.
+ * section 3.8.4) that a silent NAT between us and a long run needs.
+ *
+ * Each request has an easy handle of its own: libcurl 7.88 keeps a pointer to the last header of a
+ * response and, if the next response on that handle begins with a folded line, uses it after it was
+ * freed. So a worker that waits for work holds none.
  */
 #include "http/client.h"
 
@@ -59,9 +60,8 @@ enum {
 };
 
 struct http_client {
-    CURLM *connections;  /* kept from request to request */
-    CURLSH *sessions;    /* of TLS, resumed by new connections */
-    CURL *fixed_options; /* copied for each request */
+    CURLM *connections; /* kept from request to request */
+    CURLSH *sessions;   /* of TLS, resumed by new connections */
     struct ca_store *store;
     const atomic_bool *abort;
 
@@ -151,11 +151,79 @@ static CURLcode client_on_tls(CURL *curl, void *ssl_context, void *context)
     return CURLE_OK;
 }
 
-/* The options of every request. NULL paths keep libcurl from loading the CA bundle itself. */
-static CURLcode client_set_fixed_options(struct http_client *client)
+/* A new set of connections; NULL when out of memory. */
+static CURLM *create_connections(void)
 {
-    CURL *curl = client->fixed_options;
-    CURLcode code = CURLE_OK;
+    CURLM *connections = curl_multi_init();
+    if (connections == NULL ||
+        curl_multi_setopt(connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) == CURLM_OK)
+        return connections;
+    curl_multi_cleanup(connections);
+    return NULL;
+}
+
+int http_client_create(struct http_client **client, struct ca_store *store,
+    const atomic_bool *abort, struct error *error)
+{
+    struct http_client *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return error_set(error, ERROR_NO_MEMORY, "out of memory creating an HTTP client");
+    created->store = store;
+    created->abort = abort;
+    created->connections = create_connections();
+    created->sessions = curl_share_init();
+    if (created->connections == NULL || created->sessions == NULL ||
+        curl_share_setopt(created->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+            CURLSHE_OK) {
+        http_client_destroy(created);
+        return error_set(error, ERROR_NO_MEMORY, "libcurl cannot create a client");
+    }
+    *client = created;
+    return 0;
+}
+
+void http_client_close_connections(struct http_client *client)
+{
+    CURLM *connections = create_connections();
+    if (connections == NULL)
+        return;
+    curl_multi_cleanup(client->connections);
+    client->connections = connections;
+}
+
+void http_client_destroy(struct http_client *client)
+{
+    if (client == NULL)
+        return;
+    curl_multi_cleanup(client->connections);
+    curl_share_cleanup(client->sessions);
+    text_fini(&client->body);
+    names_fini(&client->names);
+    free(client);
+}
+
+/* NULL when out of memory. */
+static struct curl_slist *client_build_headers(const char *const *headers)
+{
+    /* An empty Expect keeps libcurl from waiting a second for "100 Continue". */
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    for (; list != NULL && *headers != NULL; headers++) {
+        struct curl_slist *longer = curl_slist_append(list, *headers);
+        if (longer == NULL)
+            curl_slist_free_all(list);
+        list = longer;
+    }
+    return list;
+}
+
+/* NULL paths keep libcurl from loading the CA bundle itself. */
+static CURLcode client_set_options(struct http_client *client, struct curl_slist *headers)
+{
+    const struct http_request *request = client->request;
+    CURL *curl = client->curl;
+    /* Spread, so that the connections of many workers do not all end at once. */
+    long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * MAX_CONNECTION_AGE_S / 4);
+    CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
 #define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_QUICK_EXIT, 1L);
@@ -182,88 +250,6 @@ static CURLcode client_set_fixed_options(struct http_client *client)
     SET(CURLOPT_TCP_KEEPIDLE, (long)KEEP_ALIVE_S);
     SET(CURLOPT_TCP_KEEPINTVL, (long)KEEP_ALIVE_GAP_S);
     SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
-#undef SET
-    return code;
-}
-
-/* A new set of connections; NULL when out of memory. */
-static CURLM *create_connections(void)
-{
-    CURLM *connections = curl_multi_init();
-    if (connections == NULL ||
-        curl_multi_setopt(connections, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT) == CURLM_OK)
-        return connections;
-    curl_multi_cleanup(connections);
-    return NULL;
-}
-
-int http_client_create(struct http_client **client, struct ca_store *store,
-    const atomic_bool *abort, struct error *error)
-{
-    struct http_client *created = calloc(1, sizeof *created);
-    if (created == NULL)
-        return error_set(error, ERROR_NO_MEMORY, "out of memory creating an HTTP client");
-    created->store = store;
-    created->abort = abort;
-    created->connections = create_connections();
-    created->fixed_options = curl_easy_init();
-    created->sessions = curl_share_init();
-    if (created->connections == NULL || created->fixed_options == NULL ||
-        created->sessions == NULL ||
-        curl_share_setopt(created->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
-            CURLSHE_OK ||
-        client_set_fixed_options(created) != CURLE_OK) {
-        http_client_destroy(created);
-        return error_set(error, ERROR_NO_MEMORY, "libcurl cannot create a client");
-    }
-    *client = created;
-    return 0;
-}
-
-void http_client_close_connections(struct http_client *client)
-{
-    CURLM *connections = create_connections();
-    if (connections == NULL)
-        return;
-    curl_multi_cleanup(client->connections);
-    client->connections = connections;
-}
-
-void http_client_destroy(struct http_client *client)
-{
-    if (client == NULL)
-        return;
-    curl_easy_cleanup(client->fixed_options);
-    curl_multi_cleanup(client->connections);
-    curl_share_cleanup(client->sessions);
-    text_fini(&client->body);
-    names_fini(&client->names);
-    free(client);
-}
-
-/* NULL when out of memory. */
-static struct curl_slist *client_build_headers(const char *const *headers)
-{
-    /* An empty Expect keeps libcurl from waiting a second for "100 Continue". */
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
-    for (; list != NULL && *headers != NULL; headers++) {
-        struct curl_slist *longer = curl_slist_append(list, *headers);
-        if (longer == NULL)
-            curl_slist_free_all(list);
-        list = longer;
-    }
-    return list;
-}
-
-static CURLcode client_set_request_options(struct http_client *client, struct curl_slist *headers)
-{
-    const struct http_request *request = client->request;
-    CURL *curl = client->curl;
-    /* Spread, so that the connections of many workers do not all end at once. */
-    long age_s = MAX_CONNECTION_AGE_S - (long)(backoff_random_unit() * MAX_CONNECTION_AGE_S / 4);
-    CURLcode code = curl_easy_setopt(curl, CURLOPT_URL, request->url);
-#define SET(option, value) code = code == CURLE_OK ? curl_easy_setopt(curl, option, value) : code
-    /* curl_easy_duphandle does not copy it. */
     SET(CURLOPT_SHARE, client->sessions);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_MAXLIFETIME_CONN, age_s);
@@ -565,10 +551,10 @@ static CURLcode client_exchange(struct http_client *client)
 static void client_run(
     struct http_client *client, struct curl_slist *headers, struct http_response *response)
 {
-    client->curl = curl_easy_duphandle(client->fixed_options);
+    client->curl = curl_easy_init();
     if (client->curl == NULL)
         return;
-    if (client_set_request_options(client, headers) == CURLE_OK) {
+    if (client_set_options(client, headers) == CURLE_OK) {
         response->reason[0] = '\0';
         CURLcode code = client_exchange(client);
         client_read_response(client, code, response);
