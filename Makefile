@@ -126,7 +126,7 @@ $(BUILD)/stop-points/obj/%.o: %.c VERSION Makefile
 
 # Calls that tests can make fail; see test/lib/alloc_fault.h.
 TEST_WRAPS := $(addprefix -Wl$(comma)--wrap=,\
-	malloc calloc realloc reallocarray strdup strndup pthread_create)
+	malloc calloc realloc reallocarray strdup strndup pthread_create fsync)
 
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(TEST_LIB) $(CORE)
 	@mkdir -p $(@D)

@@ -21,6 +21,11 @@
 int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
     struct error *error);
 
+/* The same, but a symbolic link of that name is refused: whoever can make one chooses what is read.
+ */
+int file_read_unlinked(
+    const char *path, size_t limit_bytes, struct text *content, struct error *error);
+
 /* The suffix of a file that is being written; an interrupted write leaves such a file behind. */
 #define FILE_REPLACE_SUFFIX ".new"
 

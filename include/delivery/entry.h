@@ -183,9 +183,9 @@ struct entry {
         struct trace trace;           /* of all requests for it by this process */
         char agent_slug[ID_BYTES];
         char task_id[ID_BYTES]; /* of its thread; "" when it has none */
-        char failure[64];       /* how the last run ended, for the notice in the thread */
-        bool reply_abandoned;   /* its reply will not be posted: if it is marked, then by us */
-        bool agent_unknown;     /* the gateway lacked its agent when it was last asked */
+        char failure[64]; /* why it last failed, for the notice in the thread and a dead letter */
+        bool reply_abandoned; /* its reply will not be posted: if it is marked, then by us */
+        bool agent_unknown;   /* the gateway lacked its agent when it was last asked */
         struct entry_evidence evidence;
 
         /* On a v1 backend only (delivery_v1.c). */

@@ -77,6 +77,14 @@ int profile_root_open(const char *path, int *fd, struct error *error)
     return 0;
 }
 
+/* Whose a folder is that cannot be read is not known: for a moment, or until a person sees to it.
+ */
+static int code_of_unread(int failure)
+{
+    bool is_passing = failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == EIO;
+    return is_passing ? ERROR_NO_MEMORY : ERROR_LOCKED;
+}
+
 /* *fd becomes -1 when there is nothing of that name. */
 static int open_folder(int parent_fd, const char *name, int *fd, struct error *error)
 {
@@ -87,7 +95,8 @@ static int open_folder(int parent_fd, const char *name, int *fd, struct error *e
     if (*fd < 0 && (errno == ELOOP || errno == ENOTDIR))
         return error_set(error, ERROR_SYSTEM, "%s is not a folder", name);
     if (*fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot open the folder %s", name);
+        return error_set_errno(
+            error, code_of_unread(errno), errno, "cannot open the folder %s", name);
     if (fstat(*fd, &status) == 0 && status.st_uid == geteuid())
         return 0;
     close(*fd);
@@ -191,20 +200,33 @@ int profile_file_put(int folder_fd, const char *name, struct text_span content,
     return error_set_errno(error, ERROR_SYSTEM, failure, "cannot write %s", name);
 }
 
-/* The id in the marker of a folder; "" when there is none, or none that can be one. */
-static void read_marker(int folder_fd, char id[static ID_BYTES])
+/*
+ * The id in the marker of a folder; "" when there is none, or none that can be one. ERROR_LOCKED or
+ * ERROR_NO_MEMORY when it cannot be read, as the folder may be anybody's then.
+ */
+static int read_marker(int folder_fd, char id[static ID_BYTES], struct error *error)
 {
     struct stat status;
-    int fd = open_file(folder_fd, marker, &status);
-    ssize_t count = -1;
-    if (fd >= 0) {
-        count = read(fd, id, ID_BYTES - 1);
-        close(fd);
+    ssize_t count = 0;
+    id[0] = '\0';
+    bool is_there = fstatat(folder_fd, marker, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!is_there && errno != ENOENT)
+        return error_set_errno(error, code_of_unread(errno), errno, "cannot read %s", marker);
+    if (is_there && S_ISREG(status.st_mode)) {
+        int fd = open_file(folder_fd, marker, &status);
+        count = fd >= 0 ? read(fd, id, ID_BYTES - 1) : -1;
+        int failure = errno;
+        if (fd >= 0)
+            close(fd);
+        if (count < 0)
+            return error_set_errno(
+                error, code_of_unread(failure), failure, "cannot read %s", marker);
     }
-    id[count > 0 ? count : 0] = '\0';
+    id[count] = '\0';
     id[strcspn(id, "\n")] = '\0';
     if (!id_is_valid(id))
         id[0] = '\0';
+    return 0;
 }
 
 static int write_marker(int folder_fd, const char *id, struct error *error)
@@ -220,16 +242,22 @@ static int write_marker(int folder_fd, const char *id, struct error *error)
     return result;
 }
 
-/* Folders that are not ours count as nobody's. False without memory. */
-static bool add_folder(struct profile_folders *folders, const char *name)
+/* Folders that are not ours count as nobody's. */
+static int add_folder(struct profile_folders *folders, const char *name, struct error *error)
 {
     char id[ID_BYTES] = "";
     int fd;
-    if (name[0] == '.' || open_folder(folders->root_fd, name, &fd, NULL) != 0 || fd < 0)
-        return true;
-    read_marker(fd, id);
+    int result = name[0] == '.' ? ERROR_SYSTEM : open_folder(folders->root_fd, name, &fd, error);
+    if (result != 0 || fd < 0)
+        return result == ERROR_NO_MEMORY ? result : 0;
+    result = read_marker(fd, id, error);
     close(fd);
-    return id[0] == '\0' || json_object_set_new(folders->by_id, id, json_string(name)) == 0;
+    if (result == ERROR_LOCKED)
+        result = 0;
+    if (result == 0 && id[0] != '\0' &&
+        json_object_set_new(folders->by_id, id, json_string(name)) != 0)
+        result = error_set(error, ERROR_NO_MEMORY, "out of memory for the folders");
+    return result;
 }
 
 static int list_folders(struct profile_folders *folders, struct error *error)
@@ -240,14 +268,16 @@ static int list_folders(struct profile_folders *folders, struct error *error)
         int failure = errno;
         if (fd >= 0)
             close(fd);
-        return error_set_errno(error, ERROR_SYSTEM, failure, "cannot list the folders");
+        return error_set_errno(error, code_of_unread(failure), failure, "cannot list the folders");
     }
     const struct dirent *item;
-    bool complete = true;
-    while (complete && (item = readdir(listing)) != NULL)
-        complete = add_folder(folders, item->d_name);
+    int result = 0;
+    while (result == 0 && (errno = 0, item = readdir(listing)) != NULL)
+        result = add_folder(folders, item->d_name, error);
+    if (result == 0 && errno != 0)
+        result = error_set_errno(error, ERROR_NO_MEMORY, errno, "cannot list the folders");
     closedir(listing);
-    return complete ? 0 : error_set(error, ERROR_NO_MEMORY, "out of memory for the folders");
+    return result;
 }
 
 /* Without the whole table an agent could get an empty folder although it has one. */
@@ -288,14 +318,17 @@ static int make_way(struct profile_folders *folders, const char *slug, const cha
 {
     char owner[ID_BYTES];
     char parked[MAX_NAME_BYTES + ID_BYTES + 1];
-    read_marker(*fd, owner);
-    if (owner[0] == '\0' || strcmp(owner, agent_id) == 0)
+    int result = read_marker(*fd, owner, error);
+    if (result == 0 && (owner[0] == '\0' || strcmp(owner, agent_id) == 0))
         return 0;
     close(*fd);
     *fd = -1;
+    if (result != 0)
+        return result;
     snprintf(parked, sizeof parked, "%s.%s", slug, owner);
-    if (read_folders(folders, error) != 0)
-        return ERROR_LOCKED;
+    result = read_folders(folders, error);
+    if (result != 0)
+        return result;
     if (rename_folder(folders, slug, parked, owner))
         return 0;
     return error_set_errno(error, ERROR_LOCKED, errno,
@@ -311,9 +344,9 @@ static bool folder_is_of(
     int fd;
     if (open_folder(folders->root_fd, name, &fd, NULL) != 0 || fd < 0)
         return false;
-    read_marker(fd, owner);
+    int result = read_marker(fd, owner, NULL);
     close(fd);
-    return strcmp(owner, agent_id) == 0;
+    return result == 0 && strcmp(owner, agent_id) == 0;
 }
 
 /* Gives the folder that the agent has under another name that of slug, if there is one. */
@@ -321,6 +354,7 @@ static int bring_folder(
     struct profile_folders *folders, const char *slug, const char *agent_id, struct error *error)
 {
     char from[NAME_MAX + 1];
+    /* Until it has its folder it is not to begin another. */
     int result = read_folders(folders, error);
     if (result != 0)
         return result;
@@ -330,7 +364,7 @@ static int bring_folder(
         return 0;
     if (rename_folder(folders, from, slug, agent_id))
         return 0;
-    return error_set_errno(error, ERROR_SYSTEM, errno, "cannot rename the folder %s", from);
+    return error_set_errno(error, ERROR_LOCKED, errno, "cannot rename the folder %s", from);
 }
 
 /* Opens the folder slug once no other agent has it. */

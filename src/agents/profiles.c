@@ -79,7 +79,7 @@ static void read_operators_file(struct profile_round *round, const char *name, s
     int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), name);
     if (length < 0 || (size_t)length >= sizeof path || access(path, F_OK) != 0)
         return;
-    if (file_read(path, OPERATORS_FILE_BYTES, content, NULL, &error) == 0)
+    if (file_read_unlinked(path, OPERATORS_FILE_BYTES, content, &error) == 0)
         return;
     note_failure(round, "the agents' common instructions", &error);
     /* Empty, so that what is there stays instead of being replaced by what is built in. */
@@ -97,7 +97,7 @@ static void read_models(struct profile_round *round)
     int length = snprintf(path, sizeof path, "%s/%s", dirname(parent), models_name);
     if (length < 0 || (size_t)length >= sizeof path)
         return;
-    int result = file_read(path, MODELS_FILE_BYTES, &content, NULL, &error);
+    int result = file_read_unlinked(path, MODELS_FILE_BYTES, &content, &error);
     if (result == 0)
         result = json_guard_load(content.data, content.length_bytes, &round->models, &error);
     round->out_of_memory = result == ERROR_NO_MEMORY;
@@ -292,14 +292,14 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
     if (round->folders.root_fd >= 0) {
         result = profile_folder_claim(
             &round->folders, slug, json_guard_id(profile, "_id"), &folder_fd, &error);
-        bool claimed = result == 0;
-        if (claimed)
-            result = write_folder(round, folder_fd, profile, &error);
-        if (claimed)
+        int written = result == 0 ? write_folder(round, folder_fd, profile, &error) : result;
+        if (result == 0)
             close(folder_fd);
-        if (result != 0)
+        if (written != 0)
             note_failure(round, slug, &error);
     }
+    /* It is not known whose folder it would get: the list stays as it is for now. */
+    round->out_of_memory = round->out_of_memory || result == ERROR_NO_MEMORY;
     if (result != ERROR_LOCKED &&
         json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0)
         round->out_of_memory = true;
@@ -349,9 +349,25 @@ static int put_agents_file(const char *path, struct text *text, bool *written, s
     return result;
 }
 
+/* Whether the file is for an older gateway. What cannot be read is not. */
+static bool has_old_form(const char *path)
+{
+    struct text content = {0};
+    json_t *document = NULL;
+    if (file_read_unlinked(path, AGENTS_FILE_BYTES, &content, NULL) == 0)
+        json_guard_load(content.data, content.length_bytes, &document, NULL);
+    bool is_old = json_is_array(json_object_get(json_object_get(document, "agents"), "list"));
+    text_fini(&content);
+    json_decref(document);
+    return is_old;
+}
+
 /* Returns whether the file was written. */
 static bool write_agents_file(struct profile_round *round, enum gateway_generation generation)
 {
+    /* Not asked yet, as after each start: the form stays, or an older gateway could not load it. */
+    if (generation == GATEWAY_UNKNOWN && has_old_form(round->profiles->config->agents_file))
+        generation = GATEWAY_OLD;
     struct text text = {0};
     struct error error;
     bool written = false;
@@ -430,9 +446,11 @@ bool profiles_write(
         watch_sign();
         sync_agent(&round, profile);
     }
-    /* A round that was aborted has not seen all agents. */
+    /* A round that was aborted has not seen all agents, and one without the root not whose folders
+     * they would get. */
     if (!atomic_load(profiles->abort)) {
-        written = write_agents_file(&round, generation);
+        if (round.folders.root_fd >= 0)
+            written = write_agents_file(&round, generation);
         report_skipped(profiles, &round.skipped);
         report_trouble(profiles, round.error.text);
     }

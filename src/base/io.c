@@ -79,14 +79,14 @@ static int file_read_descriptor(int descriptor, const char *quoted_path, size_t 
     return 0;
 }
 
-int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
-    struct error *error)
+static int file_read_with(const char *path, int flags, size_t limit_bytes, struct text *content,
+    bool *world_readable, struct error *error)
 {
     assert(limit_bytes < SIZE_MAX / 2);
     char quoted_path[QUOTED_PATH_BYTES];
     text_quote(quoted_path, sizeof quoted_path, path, strlen(path));
     /* O_NONBLOCK: opening a FIFO without a writer would never return. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (descriptor < 0)
         return error_set_errno(
             error, error_code_of_path(errno), errno, "cannot read %s", quoted_path);
@@ -94,6 +94,18 @@ int file_read(const char *path, size_t limit_bytes, struct text *content, bool *
         file_read_descriptor(descriptor, quoted_path, limit_bytes, content, world_readable, error);
     close(descriptor);
     return result;
+}
+
+int file_read(const char *path, size_t limit_bytes, struct text *content, bool *world_readable,
+    struct error *error)
+{
+    return file_read_with(path, 0, limit_bytes, content, world_readable, error);
+}
+
+int file_read_unlinked(
+    const char *path, size_t limit_bytes, struct text *content, struct error *error)
+{
+    return file_read_with(path, O_NOFOLLOW, limit_bytes, content, NULL, error);
 }
 
 bool fd_write(int fd, const char *bytes, size_t length_bytes)

@@ -95,7 +95,8 @@ static bool may_take_turn_locked(struct send_queue *queue, const struct entry *e
     const struct entry *ready = TAILQ_FIRST(&lane->ready_entries[CLASS_SEND]);
     bool is_first = TAILQ_FIRST(&lane->looked_at) == entry &&
                     (ready == NULL || queue_goes_before(entry, ready));
-    bool is_free = !lane->busy && lane->paused_until_ms <= clock_monotonic_ms();
+    bool is_free = !lane->busy && lane->ready_count[CLASS_WRITE_BACK] == 0 &&
+                   lane->paused_until_ms <= clock_monotonic_ms();
     return is_first && is_free && queue_may_send_locked(queue, queue->asking);
 }
 

@@ -185,11 +185,15 @@ static enum entry_stage give_up_at_backend(struct attempt *attempt, enum entry_s
     struct entry *entry = attempt->entry;
     entry->work.reason = REASON_REFUSED_TOO_LONG;
     entry->work.outcome = OUTCOME_DEAD;
-    if (stage == STAGE_WRITTEN)
+    const char *refused = stage == STAGE_WRITTEN ? "the backend refused its mark for too long"
+                                                 : "the backend refused it for too long";
+    if (stage == STAGE_WRITTEN || stage == STAGE_KNOWN || stage == STAGE_ACTING)
+        text_copy(entry->work.failure, sizeof entry->work.failure, refused);
+    if (stage == STAGE_WRITTEN) {
+        journal_save_progress(&attempt->delivery->journal, entry);
         return STAGE_SETTLED;
+    }
     if (stage == STAGE_KNOWN || stage == STAGE_ACTING) {
-        text_copy(
-            entry->work.failure, sizeof entry->work.failure, "the backend refused it for too long");
         return entry->work.task_id[0] != '\0' ? STAGE_NOTIFY_FAILURE : STAGE_SETTLED;
     }
     entry->work.closing = CLOSING_UNREPORTED;

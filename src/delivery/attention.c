@@ -43,7 +43,7 @@ void attention_wake(struct attention *attention)
     if (attention == NULL)
         return;
     bool was_rare = attention_note(attention, clock_monotonic_ms());
-    if (was_rare && attention->active_ms < attention->normal_ms && attention->poller != NULL)
+    if (was_rare && attention->active_ms < attention->idle_ms && attention->poller != NULL)
         loop_poke(attention->poller);
 }
 

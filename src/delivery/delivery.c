@@ -229,17 +229,13 @@ static enum end_reason find_obstacle(const struct attempt *attempt)
     return context->task_is_gone ? REASON_TASK_GONE : REASON_REPLIED;
 }
 
-static enum entry_stage judge_context(struct attempt *attempt);
-
 /*
  * The notification is to be sent as far as can be told ahead of its turn, in which its run is to be
  * counted. If the turn has come meanwhile it is judged in it; else it is given back.
  */
 static enum entry_stage wait_for_turn(struct attempt *attempt)
 {
-    if (send_queue_take_turn(attempt->delivery->queue, attempt->entry))
-        return judge_context(attempt);
-    attempt->put_back = true;
+    attempt->put_back = !send_queue_take_turn(attempt->delivery->queue, attempt->entry);
     return STAGE_KNOWN;
 }
 

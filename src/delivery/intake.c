@@ -22,8 +22,8 @@
  * on what is held and on what is ready; rows beyond it are left with the backend, which lists them
  * again.
  *
- * The functions are called by the poller, the heartbeat scheduler and the starting thread; each
- * takes the lock once.
+ * The functions are called by the poller, the heartbeat scheduler, the starting thread, and those
+ * about a dead letter by the control socket's; each takes the lock once.
  */
 #include "delivery/send_queue.h"
 
@@ -293,13 +293,19 @@ static bool acknowledge_again_locked(struct send_queue *queue, struct entry *ent
     return true;
 }
 
-/* A row whose id is known. */
-static void take_in_known_locked(struct send_queue *queue, const struct offer *offer, size_t row,
-    struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
+/* The page lists it, so it is not forgotten. */
+static void note_listed_locked(struct send_queue *queue, struct entry *entry)
 {
     mutex_assert_held(&queue->lock);
     entry->queue.last_page = queue->page;
     entry->queue.unlisted = false;
+}
+
+/* A row whose id is known. */
+static void take_in_known_locked(struct send_queue *queue, const struct offer *offer, size_t row,
+    struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
+{
+    note_listed_locked(queue, entry);
     if (!is_listed_in_spite_of_its_end(offer, entry))
         intake->ended += entry->queue.stage == STAGE_SETTLED;
     else if (entry->work.reason == REASON_NOTIFICATION_GONE)
@@ -315,7 +321,10 @@ static struct intake take_in_rows_locked(
     struct intake intake = {0};
     for (size_t i = 0; i < offer->count; i++) {
         struct id_item *found = id_table_find(&queue->entries, offer->rows[i].id);
-        if (strcmp(offer->rows[i].id, queue->reserved_id) == 0)
+        bool is_reserved = strcmp(offer->rows[i].id, queue->reserved_id) == 0;
+        if (is_reserved && found != NULL)
+            note_listed_locked(queue, CONTAINER_OF(found, struct entry, item));
+        if (is_reserved)
             continue;
         if (found != NULL)
             take_in_known_locked(

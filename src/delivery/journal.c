@@ -506,7 +506,9 @@ int journal_retry(const struct journal *journal, struct send_queue *queue, int64
     if (result != 0)
         return result;
     grant_time_again(&record, give_up_after_ms);
-    if (!send_queue_restore_settled(queue, &record))
+    if (record.is_wake_up || (record.rounds != NULL && !tool_rounds_are_valid(record.rounds)))
+        result = error_set(error, ERROR_INVALID, "its record is damaged, or of a wake-up");
+    else if (!send_queue_restore_settled(queue, &record))
         result = error_set(
             error, ERROR_CLOSED, "the runtime is shutting down, or out of memory; try again later");
     spool_record_fini(&record);

@@ -517,6 +517,8 @@ static void requeue_locked(struct send_queue *queue, struct entry *entry, int64_
     queue_move_to_lane_locked(queue, entry, deferred_free);
     if (entry->work.failure_class != FAILURE_NONE)
         queue_set_unknown_locked(queue, entry->queue.lane->agent, entry->work.agent_unknown);
+    if (delay_ms > 0)
+        entry->queue.waited_us = 0;
     if (delay_ms <= 0)
         queue_add_ready_locked(queue, entry);
     else if (!queue->closed || !leads_to_send(entry)) {

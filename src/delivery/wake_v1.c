@@ -93,13 +93,16 @@ static bool take_up_wake_record(struct waking *waking)
     }
     bool is_spent =
         entry->work.record == RECORD_RUN && entry->work.runs > delivery->config->delivery_max_runs;
-    if (is_spent) {
-        log_event(LOG_LEVEL_WARN, component,
-            LOG_FIELDS(LOG_TEXT("agent", waking->wake->agent->slug)),
-            "giving up on the interrupted tool calls of %s after %u wake-ups",
-            waking->wake->agent->name, entry->work.runs);
+    if (!is_spent)
+        return true;
+    log_event(LOG_LEVEL_WARN, component, LOG_FIELDS(LOG_TEXT("agent", waking->wake->agent->slug)),
+        "giving up on the interrupted tool calls of %s after %u wake-ups",
+        waking->wake->agent->name, entry->work.runs);
+    /* What they have changed it is told once more, or it would change that again. */
+    if (!tool_rounds_are_under_way(entry->work.rounds))
         drop_wake_record(waking);
-    }
+    else if (!tool_rounds_end_try(entry->work.rounds))
+        return false;
     return true;
 }
 

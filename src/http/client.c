@@ -216,7 +216,6 @@ static struct curl_slist *client_build_headers(const char *const *headers)
     return list;
 }
 
-/* NULL paths keep libcurl from loading the CA bundle itself. */
 static CURLcode client_set_options(struct http_client *client, struct curl_slist *headers)
 {
     const struct http_request *request = client->request;
@@ -233,6 +232,7 @@ static CURLcode client_set_options(struct http_client *client, struct curl_slist
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    /* Else libcurl would load the CA bundle itself. */
     SET(CURLOPT_CAINFO, NULL);
     SET(CURLOPT_CAPATH, NULL);
     SET(CURLOPT_SSL_CTX_FUNCTION, client_on_tls);

@@ -22,10 +22,10 @@
  *
  * Members that older releases did not write are optional.
  *
- * There is no lock: a record is used by one thread at a time, the worker that has its entry, and
- * everything shared is constant after spool_open. If an operator removes a directory under us, the
- * write that fails makes it again and puts it under the same descriptor. All functions block for
- * the disk.
+ * There is no lock: a record is used by one thread at a time, the worker that has its entry or the
+ * control socket's while it has reserved the id (dead_letter.c), and everything shared is constant
+ * after spool_open. If an operator removes a directory under us, the write that fails makes it
+ * again and puts it under the same descriptor. All functions block for the disk.
  */
 #include "spool/spool.h"
 
@@ -117,7 +117,7 @@ char *spool_record_write(const struct spool_record *record, const char *account_
         ",\"givenUp\":%s",
         (long long)record->created_at_ms, (long long)record->failing_ms,
         (long long)record->error_ms, record->timeouts, record->runs,
-        record->reply_abandoned ? "true" : "false");
+        json_word(record->reply_abandoned));
     put_string(&text, "failure", record->failure);
     if (version >= BACKEND_V1_VERSION)
         put_v1_members(&text, record);
@@ -431,10 +431,11 @@ int spool_exhume(struct spool *spool, const char *id, struct error *error)
                                : error_set_errno(error, ERROR_SYSTEM, errno,
                                      "cannot move dead/%s to spool/", name);
     /* The new name first: a crash in between may leave both names, but never neither. */
-    if (fsync(spool->dir_fd) != 0 || fsync(spool->dead_fd) != 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno,
-            "moved %s to spool/, but a power failure may undo that", name);
-    return 0;
+    if (fsync(spool->dir_fd) == 0 && fsync(spool->dead_fd) == 0)
+        return 0;
+    int failure = errno;
+    renameat(spool->dir_fd, name, spool->dead_fd, name);
+    return error_set_errno(error, ERROR_SYSTEM, failure, "cannot move dead/%s to spool/", name);
 }
 
 static bool has_suffix(const char *name, const char *ending)

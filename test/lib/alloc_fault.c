@@ -25,6 +25,7 @@ enum { MAX_CALLS = 10000 };
 /* Calls left until one fails; 0: none fails. */
 static _Thread_local unsigned countdown;
 static _Thread_local enum error_code fired_code;
+static _Thread_local bool sync_fails;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -34,6 +35,8 @@ char *__real_strdup(const char *string);
 char *__real_strndup(const char *string, size_t max);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
@@ -85,6 +88,19 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     void *(*run)(void *argument), void *argument)
 {
     return fires(ERROR_SYSTEM) ? EAGAIN : __real_pthread_create(thread, attributes, run, argument);
+}
+
+int __wrap_fsync(int fd)
+{
+    if (!sync_fails)
+        return __real_fsync(fd);
+    errno = EIO;
+    return -1;
+}
+
+void sync_fault_set(bool fails)
+{
+    sync_fails = fails;
 }
 
 void alloc_fault_arm(unsigned number)

@@ -1,4 +1,4 @@
-/* Makes the Nth allocation or thread creation fail. */
+/* Makes the Nth allocation or thread creation fail, or each sync. */
 #ifndef TEST_LIB_ALLOC_FAULT_H
 #define TEST_LIB_ALLOC_FAULT_H
 
@@ -13,6 +13,9 @@ void alloc_fault_arm(unsigned number);
 
 /* Disarms the fault; whether it fired is kept. */
 void alloc_fault_disarm(void);
+
+/* From now on fsync fails in this thread with EIO, or no longer does. */
+void sync_fault_set(bool fails);
 
 /* Whether a call has failed since alloc_fault_arm. */
 bool alloc_fault_fired(void);

@@ -119,6 +119,11 @@ static void test_wakes_a_poller_that_may_sleep_for_long(void **state)
     atomic_store(&attention.event_ms, clock_monotonic_ms() - MINUTE_MS);
     attention_wake(&attention);
     assert_false(take_poke(&loop));
+    /* After an hour of silence polls are rarer even so. */
+    attention.idle_ms = 60 * attention.normal_ms;
+    atomic_store(&attention.event_ms, clock_monotonic_ms() - ATTENTION_SILENCE_MS);
+    attention_wake(&attention);
+    assert_true(take_poke(&loop));
     loop_fini(&loop);
 }
 

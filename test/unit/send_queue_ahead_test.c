@@ -218,6 +218,21 @@ static void test_no_turn_while_sends_are_paused(void **state)
     send_it(queue, take(queue, "n2", false));
 }
 
+/* A reply that is on disk goes before the next send of its lane. */
+static void test_no_turn_before_a_ready_write_back(void **state)
+{
+    struct send_queue *queue = *state;
+    PAGE(queue, {"n1", "a", "", 1}, {"n2", "a", "", 2});
+    struct entry *n1 = take(queue, "n1", false);
+    struct entry *n2 = take(queue, "n2", true);
+    assert_true(send_queue_advance(queue, n1, STAGE_SENDING));
+    assert_true(send_queue_advance(queue, n1, STAGE_REPLIED));
+    queue_fixture_finish(queue, n1, STAGE_REPLIED, 0);
+    give_back(queue, n2);
+    queue_fixture_finish(queue, queue_fixture_take(queue, "n1"), STAGE_SETTLED, 0);
+    send_it(queue, take(queue, "n2", false));
+}
+
 /* A paused agent is not asked, but what is for it may be skipped. */
 static void test_paused_lane_is_looked_ahead_in(void **state)
 {
@@ -295,6 +310,7 @@ int main(void)
         AHEAD_TEST(test_only_what_is_untouched_is_looked_at),
         AHEAD_TEST(test_nothing_is_looked_at_while_sends_are_paused),
         AHEAD_TEST(test_no_turn_while_sends_are_paused),
+        AHEAD_TEST(test_no_turn_before_a_ready_write_back),
         AHEAD_TEST(test_paused_lane_is_looked_ahead_in),
         AHEAD_TEST(test_mark_that_fails_is_repeated),
         AHEAD_TEST(test_page_without_what_is_looked_at),

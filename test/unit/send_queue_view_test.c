@@ -222,6 +222,19 @@ static void test_reserved_id_is_restored_in_place_of_the_settled_one(void **stat
     queue_fixture_take_and_settle(queue, "n1");
 }
 
+/* A page that comes meanwhile and lists it must not have it forgotten and taken in as new. */
+static void test_reserved_id_is_not_forgotten_while_it_is_listed(void **state)
+{
+    struct send_queue *queue = *state;
+    assert_int_equal(send_queue_remember_settled(queue, "n1", 1), 1);
+    assert_true(send_queue_reserve_settled(queue, "n1"));
+    PAGE(queue, {"n1", "a", "", 1});
+    assert_int_equal(queue_fixture_counts(queue).held, 1);
+    send_queue_end_reservation(queue);
+    PAGE(queue, {"n1", "a", "", 1});
+    assert_int_equal(queue_fixture_counts(queue).ready, 0);
+}
+
 static void test_only_what_has_settled_or_is_unknown_is_reserved(void **state)
 {
     struct send_queue *queue = *state;
@@ -275,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_QUEUE(test_reserved_id_is_restored_in_place_of_the_settled_one),
+        WITH_QUEUE(test_reserved_id_is_not_forgotten_while_it_is_listed),
         WITH_QUEUE(test_only_what_has_settled_or_is_unknown_is_reserved),
         WITH_QUEUE(test_forgotten_settled_id_is_taken_in_again),
         WITH_QUEUE(test_load_of_an_agent_is_counted),

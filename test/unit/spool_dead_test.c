@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/alloc_fault.h"
 #include "../lib/spool_fixture.h"
 #include "base/sync.h"
 #include "base/text.h"
@@ -49,6 +50,23 @@ static void test_dead_record_can_be_read_and_exhumed(void **state)
     assert_int_equal(spool_exhume(fixture->spool, "n1", NULL), ERROR_CLOSED);
     assert_int_equal(spool_remove_dead(fixture->spool, "n2", NULL), 0);
     assert_int_equal(spool_remove_dead(fixture->spool, "n2", NULL), ERROR_CLOSED);
+}
+
+/* A retry that fails has changed nothing, so it can be repeated. */
+static void test_exhuming_that_is_not_durable_is_undone(void **state)
+{
+    struct spool_fixture *fixture = *state;
+    struct error error;
+    char reply[] = "late";
+    struct spool_record record = spool_fixture_record("n1", reply);
+    assert_int_equal(spool_save(fixture->spool, &record, true, NULL), 0);
+    assert_int_equal(spool_bury(fixture->spool, "n1", NULL), 0);
+    sync_fault_set(true);
+    assert_int_equal(spool_exhume(fixture->spool, "n1", &error), ERROR_SYSTEM);
+    sync_fault_set(false);
+    assert_true(spool_fixture_exists(fixture, "dead/n1.json"));
+    assert_false(spool_fixture_exists(fixture, "spool/n1.json"));
+    assert_int_equal(spool_exhume(fixture->spool, "n1", NULL), 0);
 }
 
 /* A reply in the spool must not be overwritten by an older one. */
@@ -167,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SPOOL(test_buried_record_moves_to_dead),
         WITH_SPOOL(test_dead_record_can_be_read_and_exhumed),
+        WITH_SPOOL(test_exhuming_that_is_not_durable_is_undone),
         WITH_SPOOL(test_exhuming_replaces_no_record),
         WITH_SPOOL(test_oldest_dead_letters_are_trimmed),
         WITH_SPOOL(test_concurrent_trims_remove_each_file_once),
