@@ -159,7 +159,8 @@ static bool file_holds(int folder_fd, const char *name, struct text_span content
 /* On failure errno says why, and the file may be there in part. */
 static bool write_temporary(int folder_fd, const char *temporary, struct text_span content)
 {
-    unlinkat(folder_fd, temporary, 0);
+    if (unlinkat(folder_fd, temporary, 0) != 0 && errno == EISDIR)
+        unlinkat(folder_fd, temporary, AT_REMOVEDIR);
     int fd = openat(
         folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd < 0)

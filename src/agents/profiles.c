@@ -215,12 +215,21 @@ static int write_skills(
     int result = profile_folder_enter(folder_fd, "skills", &skills_fd, error);
     if (result != 0)
         return result;
+    json_t *seen = json_object();
     json_array_foreach (json_guard_array(profile, "resolvedSkills"), index, skill) {
         /* The first failure is told, but one skill keeps no other from its agent. */
         struct error other;
-        if (write_skill(round, skills_fd, skill, result == 0 ? error : &other) != 0 && result == 0)
+        const char *slug = json_guard_string(skill, "slug");
+        bool is_second = slug != NULL && json_object_get(seen, slug) != NULL;
+        if (slug != NULL)
+            json_object_set_new(seen, slug, json_true());
+        if (is_second)
+            note_skipped(round, skill);
+        else if (write_skill(round, skills_fd, skill, result == 0 ? error : &other) != 0 &&
+                 result == 0)
             result = error->code;
     }
+    json_decref(seen);
     close(skills_fd);
     return result;
 }
@@ -233,22 +242,26 @@ static int write_folder(
         .instructions = round->instructions.data,
         .wake_up_routine = round->wake_up_routine.data,
     };
-    int result = 0;
+    /* The first failure is told, but what stands in the way of one file stops no other. */
+    struct error other;
     int deliverables_fd;
-    for (size_t i = 0; result == 0 && i < PROFILE_FILES; i++) {
+    int result = 0;
+    for (size_t i = 0; i < PROFILE_FILES; i++) {
         struct text text = {0};
         profile_file_table[i].append(&text, &source);
-        result = put_text(
-            folder_fd, profile_file_table[i].name, &text, profile_file_table[i].put, error);
+        int put = put_text(folder_fd, profile_file_table[i].name, &text, profile_file_table[i].put,
+            result == 0 ? error : &other);
+        result = result != 0 ? result : put;
     }
-    if (result == 0)
-        result = write_memory(folder_fd, error);
-    if (result == 0)
-        result = write_skills(round, folder_fd, profile, error);
-    if (result == 0 &&
-        (result = profile_folder_enter(folder_fd, "deliverables", &deliverables_fd, error)) == 0)
+    int kept = write_memory(folder_fd, result == 0 ? error : &other);
+    result = result != 0 ? result : kept;
+    int skilled = write_skills(round, folder_fd, profile, result == 0 ? error : &other);
+    result = result != 0 ? result : skilled;
+    int entered = profile_folder_enter(
+        folder_fd, "deliverables", &deliverables_fd, result == 0 ? error : &other);
+    if (entered == 0)
         close(deliverables_fd);
-    return result;
+    return result != 0 ? result : entered;
 }
 
 /* The gateway's name of the model that the board names; NULL: it has none, or the board names none.

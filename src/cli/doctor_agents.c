@@ -154,7 +154,8 @@ void doctor_check_agents(struct doctor *doctor, const struct gateway *gateway)
     if (!models.known)
         doctor_report_add(&doctor->report, agents_check, DOCTOR_SKIP, NULL,
             "because the gateway does not list its agents");
-    else if (missing.count > 0 && doctor->config->fallback_agent != NULL)
+    else if (missing.count > 0 && doctor->config->fallback_agent != NULL &&
+             !doctor->config->profile_sync)
         check_fallback(doctor, &models, missing.count);
     else if (missing.count > 0)
         report_missing(doctor, &missing);
@@ -227,9 +228,13 @@ static bool check_root(struct doctor *doctor)
         return false;
     }
     doctor_cut_to_existing(existing);
+    /* What the doctor itself may do says nothing of the runtime, if that is another user. */
+    uid_t user = runtime_user(doctor);
     const char *obstacle = stat(existing, &status) == 0
                                ? doctor_find_dir_obstacle(existing, &status)
                                : strerror(errno);
+    if (obstacle == NULL && user != 0 && user != geteuid())
+        obstacle = find_folder_obstacle(&status, user);
     if (obstacle == NULL)
         return true;
     doctor_report_add(&doctor->report, workspaces_check, DOCTOR_FAIL,

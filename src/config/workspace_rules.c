@@ -3,6 +3,8 @@
  * where the gateway sees the workspaces. What the gateway and its agents can reach must hold
  * nothing of the state directory, whose files are the runtime's secrets and replies.
  */
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,11 +27,38 @@ static bool check_absolute_path(
     return false;
 }
 
-/* Whether path is directory itself or below it, as far as their names tell. */
+/* The path without links, "." and ".." in the part of it that exists. */
+static void resolve_path(char resolved[static PATH_MAX], const char *path)
+{
+    char existing[PATH_MAX];
+    text_copy(resolved, PATH_MAX, path);
+    if (!text_copy(existing, sizeof existing, path))
+        return;
+    for (;;) {
+        if (realpath(existing, resolved) != NULL)
+            break;
+        char *slash = strrchr(existing, '/');
+        if (slash == NULL) {
+            text_copy(resolved, PATH_MAX, path);
+            return;
+        }
+        slash[slash == existing ? 1 : 0] = '\0';
+    }
+    const char *rest = path + strlen(existing);
+    size_t used = strlen(resolved);
+    snprintf(resolved + used, PATH_MAX - used, "%s%s",
+        rest[0] != '\0' && rest[0] != '/' && used > 1 ? "/" : "", rest);
+}
+
+/* Whether path is directory itself or below it. */
 static bool is_below(const char *path, const char *directory)
 {
-    size_t length = strlen(directory);
-    return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
+    char inner[PATH_MAX];
+    char outer[PATH_MAX];
+    resolve_path(inner, path);
+    resolve_path(outer, directory);
+    size_t length = strlen(outer);
+    return strncmp(inner, outer, length) == 0 && (inner[length] == '/' || inner[length] == '\0');
 }
 
 /* The default is beside the root, or in it if it is directly below /. */

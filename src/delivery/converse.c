@@ -264,7 +264,8 @@ int converse_read_words(struct attempt *attempt, struct gateway_result *result, 
     };
     const json_t *rounds = attempt->entry->work.rounds;
     int code = reply_read(result->body, &context, reply, &result->error);
-    if (code != 0 || reply->kind != REPLY_BLANK || rounds == NULL)
+    /* Nobody waits for words of a wake-up that ends without. */
+    if (code != 0 || reply->kind != REPLY_BLANK || rounds == NULL || is_wake_up)
         return code;
     const char *words = tool_rounds_words(rounds);
     if (words[0] == '\0')

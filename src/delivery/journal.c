@@ -359,17 +359,21 @@ static void leave_newer(struct restored *restored, const char *id)
 }
 
 /*
- * The agent's next wake-up goes on with it. If there has been none for a day the agent is gone, or
- * what it was about is; no call of it is made again in either case.
+ * The agent's next wake-up goes on with it. Calls of which nothing has become for a day are
+ * dropped: the agent is gone, or what they were about is; none of them is made again in either
+ * case.
  */
 static void leave_wake(struct restored *restored, struct spool_record *record)
 {
     static const int64_t max_age_ms = INT64_C(24) * 60 * 60 * 1000;
     struct error error;
-    if (clock_wall_ms() - record->created_at_ms <= max_age_ms)
+    if (record->reply != NULL || clock_wall_ms() - record->created_at_ms <= max_age_ms)
         restored->wakes++;
     else if (spool_remove(restored->spool, record->id, &error) != 0)
         log_error(component, "%s", error.text);
+    else
+        log_warn(component, "dropped the interrupted tool calls of %s: they are over a day old",
+            record->agent_slug);
     spool_record_fini(record);
 }
 
