@@ -44,10 +44,15 @@ static void resolve_path(char resolved[static PATH_MAX], const char *path)
         }
         slash[slash == existing ? 1 : 0] = '\0';
     }
-    const char *rest = path + strlen(existing);
-    size_t used = strlen(resolved);
-    snprintf(resolved + used, PATH_MAX - used, "%s%s",
-        rest[0] != '\0' && rest[0] != '/' && used > 1 ? "/" : "", rest);
+    for (const char *rest = path + strlen(existing); *rest != '\0';) {
+        size_t length = strcspn(rest, "/");
+        size_t used = strlen(resolved);
+        bool is_plain = length > 0 && !(length == 1 && rest[0] == '.');
+        if (is_plain)
+            snprintf(resolved + used, PATH_MAX - used, "%s%.*s",
+                resolved[used - 1] == '/' ? "" : "/", (int)length, rest);
+        rest += length + strspn(rest + length, "/");
+    }
 }
 
 /* Whether path is directory itself or below it. */

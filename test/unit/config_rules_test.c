@@ -266,6 +266,8 @@ static void test_the_state_is_apart_from_the_workspaces(void **state)
         {"STATE_DIR=/srv/a/state", "OPENCLAW_WORKSPACE_ROOT=/srv/a", false},
         {"STATE_DIR=/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/a/agents", false},
         {"STATE_DIR=/srv/a", "OPENCLAW_AGENTS_FILE=/srv/a/agents.json", false},
+        {"STATE_DIR=/srv//./a//state", "OPENCLAW_WORKSPACE_ROOT=/srv/a", false},
+        {"STATE_DIR=/proc/self/root/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/a", false},
         {"STATE_DIR=/srv/a", "OPENCLAW_WORKSPACE_ROOT=/srv/ab", true},
         {"STATE_DIR=/srv/ab", "OPENCLAW_WORKSPACE_ROOT=/srv/a", true},
     };

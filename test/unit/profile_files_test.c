@@ -307,6 +307,30 @@ static void test_a_folder_that_stays_anothers_is_not_used(void **state)
     expect_content(fixture, "jarvis/MEMORY.md", id_a);
 }
 
+/* Out of descriptors it cannot be told whose a folder is, so none is begun or taken. */
+static void test_a_shortage_of_descriptors_changes_no_owner(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit limit;
+    claim_and_note(fixture, "jarvis", id_a);
+    begin_next_sync(fixture);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    int lowest = dup(STDERR_FILENO);
+    close(lowest);
+    for (int spare = 0; spare < 4; spare++) {
+        const struct rlimit tight = {(rlim_t)(lowest + spare), limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        int fd = claim(fixture, "friday", id_a);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (fd >= 0)
+            close(fd);
+        begin_next_sync(fixture);
+    }
+    claim_and_note(fixture, "friday", id_a);
+    expect_content(fixture, "friday/MEMORY.md", id_a);
+    assert_false(exists(fixture, "jarvis"));
+}
+
 static void test_a_folder_of_another_user_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -413,6 +437,7 @@ int main(void)
         TEST(test_two_agents_exchange_slugs),
         TEST(test_a_folder_of_nobody_is_taken),
         TEST(test_a_folder_that_stays_anothers_is_not_used),
+        TEST(test_a_shortage_of_descriptors_changes_no_owner),
         TEST(test_a_folder_of_another_user_is_refused),
         TEST(test_a_full_disk_keeps_the_old_content),
         TEST(test_a_cut_write_keeps_the_old_content),

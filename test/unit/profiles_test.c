@@ -216,6 +216,33 @@ static void test_the_operators_files_replace_ours(void **state)
     expect_file(fixture, "agents/friday/HEARTBEAT.md", "Sleep.\n");
 }
 
+/* An agent that can write beside the root must not choose what the runtime reads to all. */
+static void test_a_linked_file_of_the_operator_is_not_read(void **state)
+{
+    struct fixture *fixture = *state;
+    char link[TMP_DIR_BYTES + 32];
+    write_in(fixture, "secret", "the token");
+    snprintf(link, sizeof link, "%s/AGENTS.md", fixture->dir);
+    assert_int_equal(symlink("secret", link), 0);
+    sync_agents(fixture, "[" FRIDAY "]");
+    snprintf(link, sizeof link, "%s/agents/friday/AGENTS.md", fixture->dir);
+    assert_int_not_equal(access(link, F_OK), 0);
+}
+
+/* A skill that is listed twice is written once, and nothing at the next sync. */
+static void test_a_skill_listed_twice_is_written_once(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char agents[] =
+        "[{\"_id\":\"k57agent0f\",\"slug\":\"friday\",\"name\":\"Friday\",\"resolvedSkills\":["
+        "{\"slug\":\"s\",\"name\":\"S\",\"contentMarkdown\":\"one\"},"
+        "{\"slug\":\"s\",\"name\":\"S\",\"contentMarkdown\":\"two\"}]}]";
+    sync_agents(fixture, agents);
+    char *skill = read_in(fixture, "agents/friday/skills/s/SKILL.md");
+    assert_non_null(strstr(skill, "one"));
+    free(skill);
+}
+
 static void test_the_gateway_gets_the_agents_in_its_form(void **state)
 {
     struct fixture *fixture = *state;
@@ -423,6 +450,8 @@ int main(void)
         TEST(test_what_agents_remember_is_never_written_over),
         TEST(test_skills_keep_their_own_front_matter),
         TEST(test_the_operators_files_replace_ours),
+        TEST(test_a_linked_file_of_the_operator_is_not_read),
+        TEST(test_a_skill_listed_twice_is_written_once),
         TEST(test_the_gateway_gets_the_agents_in_its_form),
         TEST(test_only_models_that_the_gateway_has_are_named),
         TEST(test_agents_with_bad_slugs_are_left_out),
