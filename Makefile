@@ -226,7 +226,9 @@ COMPOSE_ALL := $(COMPOSE_SETTINGS) $(DOCKER) compose --profile openclaw --profil
 # Said in one line, instead of what make says of a command that it cannot find.
 NEED_DOCKER = @command -v $(firstword $(DOCKER)) >/dev/null || { echo "$@ needs $(firstword $(DOCKER)), which is" \
 	"not installed: install Docker Engine with its Compose plugin (docs/docker-compose.md)," \
-	"or name another command, such as make $@ DOCKER=podman" >&2; exit 69; }
+	"or name another command, such as make $@ DOCKER=podman" >&2; exit 69; }; \
+	$(DOCKER) compose version >/dev/null 2>&1 || { echo "$@ needs the Compose plugin of $(firstword $(DOCKER))" \
+	"(docs/docker-compose.md)" >&2; exit 69; }
 
 docker-up: ## build the image and start the runtime
 	$(NEED_DOCKER)

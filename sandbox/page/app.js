@@ -14,6 +14,7 @@ const board = {
 /* What /sandbox/runtime says; null while the sandbox does not answer. What is shown goes by it. */
 let presence = null;
 let shownAsQuiet = true;
+let loaded = false; /* the board: before, nothing can be said of it */
 
 const PRESENCE_INTERVAL_MS = 1000;
 const READERS_DELAY_MS = 150;
@@ -88,7 +89,7 @@ async function followRuntime() {
       if (waits) await readRunning();
       showRuntime();
       showAges();
-      if (waits || shownAsQuiet !== isRuntimeQuiet()) showAll();
+      if (loaded && (waits || shownAsQuiet !== isRuntimeQuiet())) showAll();
     }
     await sleep(PRESENCE_INTERVAL_MS);
   }
@@ -383,6 +384,7 @@ function firstTask() {
 async function refresh() {
   const state = await request("state?tables=accounts,users,agents,tasks,notifications&undelivered=1");
   Object.assign(board, state);
+  loaded = true;
   if (!board.tasks.some((task) => task._id === board.task)) {
     const first = firstTask();
     board.task = first && first._id;

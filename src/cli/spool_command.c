@@ -15,11 +15,13 @@
  * up the others, but once output cannot be written nothing more is changed, because the operator
  * would not see it.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -246,6 +248,11 @@ int command_hold(const struct config *config, bool held)
 {
     struct spool *spool;
     struct error error;
+    if (access(config->state_dir, F_OK) != 0 && errno == ENOENT) {
+        fprintf(stderr, "mission-control-runtime: no runtime uses %s: it does not exist\n",
+            config->state_dir);
+        return EX_UNAVAILABLE;
+    }
     if (spool_open_existing(&spool, config->state_dir, config->account_id, &error) != 0)
         return report_spool_error(&error);
     int status = spool_drop_privileges(spool, &error) != 0

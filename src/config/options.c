@@ -167,7 +167,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
         .help = "Interval between status reports; after 90 s without one the board shows offline"},
     [OPTION_UPGRADE_MODE] = {"UPGRADE_MODE", SECTION_STATUS, OPTION_TEXT, OPTION_RAW,
         FIELD(upgrade_mode), .fallback = "exit",
-        .help = "exit: shut down when an upgrade is requested; anything else: ignore the request"},
+        .help = "exit: shut down when an upgrade is requested; off: ignore requests"},
     [OPTION_UPGRADE_FOLLOW] = {"UPGRADE_FOLLOW", SECTION_STATUS, OPTION_CHOICE, 0,
         FIELD(upgrade_follow), .choices = upgrade_sources, .fallback = "board",
         .help = "What mission-control-upgrade installs: only what the board requests, or its tag"},

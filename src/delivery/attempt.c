@@ -272,13 +272,15 @@ static void record_refused_reply(
     struct attempt *attempt, enum convex_outcome outcome, const struct error *error)
 {
     static const char thrown[] = "Uncaught Error: "; /* what follows is the function's own */
+    static const char stack[] = "    at ";           /* and after that, where it was thrown */
     struct entry *entry = attempt->entry;
     char stable[ERROR_TEXT_BYTES];
     char failure[sizeof entry->work.failure];
     error_copy_stable(stable, sizeof stable, error->text);
     const char *own = strstr(stable, thrown);
     own = own != NULL ? own + strlen(thrown) : stable;
-    text_quote(failure, sizeof failure, own, strlen(own));
+    const char *end = strstr(own, stack);
+    text_quote(failure, sizeof failure, own, end != NULL ? (size_t)(end - own) : strlen(own));
     if (outcome == CONVEX_UNAVAILABLE)
         text_copy(failure, sizeof failure, "the backend is unavailable");
     if (strcmp(entry->work.failure, failure) == 0)

@@ -107,7 +107,7 @@ static const struct {
     [TROUBLE_SPOOL] = {"spool", "The state directory cannot be written"},
     [TROUBLE_PROFILES] = {"profiles", "Agents' profiles cannot be written; the log says why"},
     [TROUBLE_NO_DELIVERY] = {"no_delivery",
-        "No delivery succeeds: every attempt of the agents that have work has failed"},
+        "No delivery has succeeded lately: every attempt has failed"},
     [TROUBLE_UNKNOWN_AGENTS] = {"unknown_agents",
         "The gateway knows none of the agents that have work; add them to the gateway or set "
         "OPENCLAW_FALLBACK_AGENT"},

@@ -111,7 +111,10 @@ static void *version_thread(void *argument)
     if (!run_version_command(probe, "openclaw", &first) && first.code != ERROR_INTERRUPTED &&
         !run_version_command(probe, "clawdbot", &second) && second.code != ERROR_INTERRUPTED) {
         text_copy(probe->version, sizeof probe->version, VERSION_PROBE_UNKNOWN);
-        log_info("version", "OpenClaw version unknown (%s; %s); set OPENCLAW_VERSION to report it",
+        log_info("Version",
+            "OpenClaw is not installed here (%s; %s); its version is the gateway's, if that tells "
+            "it, "
+            "or OPENCLAW_VERSION",
             first.text, second.text);
     }
     /* Empty only after an interruption by shutdown; then it stays unknown. */

@@ -391,7 +391,7 @@ static void test_old_upgrade_does_not_delay_the_first_report(void **state)
     add_silent_openclaw(env, path);
     test_env_start_runtime(env, STRINGS(path, "OPENCLAW_VERSION"));
     wait_reported_status(env, "online");
-    assert_false(process_has_output(&env->runtime, "OpenClaw version unknown"));
+    assert_false(process_has_output(&env->runtime, "OpenClaw is not installed"));
     assert_int_equal(test_env_stat(env, "backend", "recordUpgradeResult"), 1);
     test_env_stop_runtime(env);
 }

@@ -14,7 +14,7 @@
 #include "../lib/board.h"
 #include "base/sync.h"
 
-#define NONE_SUCCEEDS "No delivery succeeds: every attempt of the agents that have work has failed"
+#define NONE_SUCCEEDS "No delivery has succeeded lately: every attempt has failed"
 #define UNKNOWN_AGENTS "The gateway knows none of the agents that have work"
 #define OLD_FAILURES "A notification has been undelivered for over 5 minutes, and its attempts fail"
 

@@ -92,8 +92,7 @@ static void test_each_trouble_has_a_reason(void **state)
                            "newer ones are not seen until some of these have ended");
     health = healthy();
     health.attempts.none_succeeds = true;
-    expect_reason(
-        &health, "No delivery succeeds: every attempt of the agents that have work has failed");
+    expect_reason(&health, "No delivery has succeeded lately: every attempt has failed");
 }
 
 static void test_unknown_agents_count_when_all_are(void **state)
