@@ -305,6 +305,7 @@ static void note_listed_locked(struct send_queue *queue, struct entry *entry)
 static void take_in_known_locked(struct send_queue *queue, const struct offer *offer, size_t row,
     struct entry *entry, struct intake *intake, struct deferred_free *deferred_free)
 {
+    mutex_assert_held(&queue->lock);
     note_listed_locked(queue, entry);
     if (!is_listed_in_spite_of_its_end(offer, entry))
         intake->ended += entry->queue.stage == STAGE_SETTLED;
