@@ -38,7 +38,7 @@ static const char marker[] = ".mission-control-agent";
 bool profile_name_is_safe(const char *name)
 {
     size_t length = strspn(name, TEXT_LETTERS TEXT_DIGITS "_-");
-    return name[length] == '\0' && length <= MAX_NAME_BYTES &&
+    return length <= MAX_NAME_BYTES && name[length] == '\0' &&
            (text_is_letter(name[0]) || text_is_digit(name[0]));
 }
 
