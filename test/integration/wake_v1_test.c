@@ -270,6 +270,24 @@ static void test_calls_are_carried_out(void **state)
     test_env_stop_runtime(env);
 }
 
+/* What is said beside calls tells what comes; a wake-up that then ends without words says nothing.
+ */
+static void test_words_beside_calls_are_not_posted(void **state)
+{
+    struct test_env *env = *state;
+    seed_board(env, ONCE);
+    board_gateway_fault(
+        env, json_pack("{s:{s:s}, s:s, s:i, s:s, s:[{s:s, s:s}]}", "match", "agent", "jarvis",
+                 "action", "reply", "times", 1, "text", "Let me move it.", "calls", "name",
+                 "task_status", "arguments", "{\"status\":\"review\"}"));
+    let_jarvis_say(env, " \n ", 1);
+    test_env_start_runtime(env, NULL);
+    wait_for_online(env, 1);
+    metric_must_be(env, "mission_control_tool_rounds_total 1");
+    assert_int_equal(thread_count_replies(env), 0);
+    test_env_stop_runtime(env);
+}
+
 static void test_rounds_of_a_wake_up_are_limited(void **state)
 {
     struct test_env *env = *state;
@@ -672,6 +690,7 @@ int main(void)
         V1(test_words_are_posted_to_the_task_that_they_name),
         V1(test_task_that_was_not_shown_is_not_posted_to),
         V1(test_calls_are_carried_out),
+        V1(test_words_beside_calls_are_not_posted),
         V1(test_rounds_of_a_wake_up_are_limited),
         V1(test_agent_without_tools_is_told_of_the_http_api),
         V1(test_failing_read_shortens_the_message),
