@@ -70,10 +70,7 @@ static int version_of(const struct spool_record *record)
     return is_of_v1_backend ? BACKEND_V1_VERSION : FIRST_VERSION;
 }
 
-static const char *json_word(bool value)
-{
-    return value ? "true" : "false";
-}
+static const char *const json_words[] = {"false", "true"};
 
 static void put_string(struct text *record, const char *name, const char *value)
 {
@@ -87,10 +84,11 @@ static void put_v1_members(struct text *text, const struct spool_record *record)
     text_printf(text,
         ",\"threadUntil\":%lld,\"mayBeChanged\":%s,\"again\":%s,\"beginsTask\":%s"
         ",\"emptyAnswers\":%u",
-        (long long)record->thread_until_ms, json_word(record->may_be_changed),
-        json_word(record->answers_again), json_word(record->begins_task), record->empty_answers);
+        (long long)record->thread_until_ms, json_words[record->may_be_changed],
+        json_words[record->answers_again], json_words[record->begins_task], record->empty_answers);
     if (record->document.wanted) {
-        text_printf(text, ",\"long\":true,\"documentBegun\":%s", json_word(record->document.begun));
+        text_printf(
+            text, ",\"long\":true,\"documentBegun\":%s", json_words[record->document.begun]);
         put_string(text, "document", record->document.id);
     }
     if (record->is_wake_up)
@@ -117,7 +115,7 @@ char *spool_record_write(const struct spool_record *record, const char *account_
         ",\"givenUp\":%s",
         (long long)record->created_at_ms, (long long)record->failing_ms,
         (long long)record->error_ms, record->timeouts, record->runs,
-        json_word(record->reply_abandoned));
+        json_words[record->reply_abandoned]);
     put_string(&text, "failure", record->failure);
     if (version >= BACKEND_V1_VERSION)
         put_v1_members(&text, record);
