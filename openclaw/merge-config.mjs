@@ -14,7 +14,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { boardModels, chooseModels } from "./models.mjs";
-import { ConfigError, readSettings } from "./settings.mjs";
+import { ConfigError, makeFile, readSettings } from "./settings.mjs";
 
 const EX_CONFIG = 78;
 const AGENTS_FILE = "mission-control-agents.json";
@@ -185,22 +185,11 @@ function makeWorkspaces(config) {
     if (typeof workspace === "string") fs.mkdirSync(workspace, { recursive: true });
 }
 
-// Makes the file appear as a whole, unless it exists and is to be kept: the runtime may write it meanwhile.
-function putFile(file, text, isKept) {
+function replaceFile(file, text) {
   const temporary = `${file}.${process.pid}`;
   fs.rmSync(temporary, { force: true });
   fs.writeFileSync(temporary, text, { mode: 0o600, flag: "wx" });
-  if (!isKept) {
-    fs.renameSync(temporary, file);
-    return;
-  }
-  try {
-    fs.linkSync(temporary, file);
-  } catch (error) {
-    if (error.code !== "EEXIST") throw error;
-  } finally {
-    fs.rmSync(temporary);
-  }
+  fs.renameSync(temporary, file);
 }
 
 // The gateway does not start without a file that it includes, and the runtime may come later. The models are
@@ -208,9 +197,9 @@ function putFile(file, text, isKept) {
 function makeAgentsFiles(config, settings) {
   const { agentsFile } = settings;
   fs.mkdirSync(path.dirname(agentsFile), { recursive: true });
-  putFile(agentsFile, "{}\n", true);
+  makeFile(agentsFile, "{}\n");
   const models = JSON.stringify(boardModels(config, settings), null, 2);
-  putFile(path.join(path.dirname(agentsFile), MODELS_FILE), `${models}\n`, false);
+  replaceFile(path.join(path.dirname(agentsFile), MODELS_FILE), `${models}\n`);
 }
 
 function update(settings) {

@@ -27,12 +27,13 @@ function readTokenFile(file) {
   }
 }
 
-// Makes a file with 256 random bits, readable by this user only. The runtime may do the same at the same
-// moment: the first that links its file wins.
-function makeTokenFile(file) {
+// Makes the file, as a whole and readable by this user only, unless it exists. The runtime may do the same at
+// the same moment: the first that links its file wins.
+export function makeFile(file, text) {
   const temporary = `${file}.${process.pid}`;
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  fs.writeFileSync(temporary, crypto.randomBytes(32).toString("hex"), { mode: 0o600 });
+  fs.rmSync(temporary, { force: true });
+  fs.writeFileSync(temporary, text, { mode: 0o600, flag: "wx" });
   try {
     fs.linkSync(temporary, file);
   } catch (error) {
@@ -47,7 +48,7 @@ function readGeneratedToken(file) {
   const name = "OPENCLAW_GENERATED_TOKEN_FILE";
   let token;
   try {
-    if (!fs.existsSync(file)) makeTokenFile(file);
+    if (!fs.existsSync(file)) makeFile(file, crypto.randomBytes(32).toString("hex"));
     token = fs.readFileSync(file, "utf8").trim();
   } catch (error) {
     throw new ConfigError(`cannot make or read ${name}: ${error.code ?? error}`);

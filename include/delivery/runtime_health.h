@@ -38,6 +38,7 @@ enum { HEALTH_MAX_AGE_MS = 5 * 60 * 1000 }; /* of a notification whose attempts 
 struct runtime_health {
     bool gateway_running;
     bool delivery_running;
+    bool held_by_operator; /* sends are, which is no trouble */
     bool spool_broken;
     bool list_full;
     bool profiles_broken;

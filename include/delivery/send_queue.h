@@ -49,6 +49,7 @@ struct send_policy {
 
 /* Figures of the queue. */
 struct send_queue_view {
+    bool held_by_operator;   /* sends are (send_queue_hold) */
     size_t held;             /* notifications of any stage, settled ones included */
     size_t ready;            /* at most SEND_QUEUE_READY_OF_LANE of each lane */
     size_t waiting;          /* for their due time */
@@ -223,9 +224,9 @@ void send_queue_set_policy(struct send_queue *queue, const struct send_policy *p
 
 /*
  * Holds sends in addition to the policy, or releases them: while held no agent is asked and no
- * wake-up is queued; write-backs continue.
+ * wake-up is queued; write-backs continue. Returns whether they were held before.
  */
-void send_queue_hold(struct send_queue *queue, bool held);
+bool send_queue_hold(struct send_queue *queue, bool held);
 
 /*
  * Ends sending for good. Entries past the sending stage are still handed out until deadline_ms

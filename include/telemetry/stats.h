@@ -84,7 +84,6 @@ struct stats {
     atomic_llong newer_records; /* in the spool or dead/ at startup, of a newer release */
     atomic_uint consecutive_poll_failures;
     atomic_llong last_send_ms;
-    atomic_bool held_by_operator; /* sends are paused (SIGUSR2) */
     atomic_bool heartbeat_running;
     atomic_bool sync_running;
     atomic_llong last_sync_ms; /* the end of the last successful sync of the agents */

@@ -77,40 +77,20 @@ void breaker_control_publish(const struct breaker_control *control)
     publish_policy(control);
 }
 
-/* Keeps queue and stats of one mind when a signal and a command come together. */
-static struct mutex hold_lock = MUTEX_INITIALIZER;
-
-/* Returns whether it was held before. */
-static bool set_hold_locked(const struct breaker_control *control, bool held)
-{
-    mutex_assert_held(&hold_lock);
-    send_queue_hold(control->queue, held);
-    return atomic_exchange(&control->stats->held_by_operator, held);
-}
-
-static void log_hold(bool held, const char *by)
-{
-    log_info(
-        component, held ? "sends paused by operator (%s)" : "sends resumed by operator (%s)", by);
-}
-
 bool breaker_control_hold(const struct breaker_control *control, bool held, const char *by)
 {
-    mutex_lock(&hold_lock);
-    bool changed = set_hold_locked(control, held) != held;
-    mutex_unlock(&hold_lock);
+    bool changed = send_queue_hold(control->queue, held) != held;
     if (changed)
-        log_hold(held, by);
+        log_info(component,
+            held ? "sends paused by operator (%s)" : "sends resumed by operator (%s)", by);
     return changed;
 }
 
 void breaker_control_toggle_hold(const struct breaker_control *control)
 {
-    mutex_lock(&hold_lock);
-    bool held = !atomic_load(&control->stats->held_by_operator);
-    set_hold_locked(control, held);
-    mutex_unlock(&hold_lock);
-    log_hold(held, "SIGUSR2");
+    struct send_queue_view view;
+    send_queue_snapshot(control->queue, &view);
+    breaker_control_hold(control, !view.held_by_operator, "SIGUSR2");
 }
 
 void breaker_control_token_changed(const struct breaker_control *control)

@@ -276,12 +276,14 @@ void send_queue_set_policy(struct send_queue *queue, const struct send_policy *p
     mutex_unlock(&queue->lock);
 }
 
-void send_queue_hold(struct send_queue *queue, bool held)
+bool send_queue_hold(struct send_queue *queue, bool held)
 {
     mutex_lock(&queue->lock);
+    bool was_held = queue->held_by_operator;
     queue->held_by_operator = held;
     cond_broadcast(&queue->work);
     mutex_unlock(&queue->lock);
+    return was_held;
 }
 
 void send_queue_close(struct send_queue *queue, int64_t deadline_ms)
@@ -318,6 +320,7 @@ void send_queue_snapshot(struct send_queue *queue, struct send_queue_view *view)
 {
     mutex_lock(&queue->lock);
     *view = (struct send_queue_view){
+        .held_by_operator = queue->held_by_operator,
         .held = queue->held,
         .ready = queue->ready,
         .waiting = queue->waiting.count,

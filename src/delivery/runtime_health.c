@@ -31,6 +31,7 @@ void runtime_health_read(
     *health = (struct runtime_health){
         .gateway_running = atomic_load(&stats->gateway_running),
         .delivery_running = atomic_load(&stats->delivery_running),
+        .held_by_operator = view.held_by_operator,
         .spool_broken = atomic_load(&stats->spool_broken),
         .list_full = atomic_load(&stats->list_full),
         .profiles_broken = atomic_load(&stats->profiles_broken),

@@ -118,8 +118,8 @@ static json_t *json_health_gateway(const struct routes_sources *sources,
         seen->gateway_running, "sessions", (json_int_t)wake_schedule_count(sources->schedule),
         "lastSendAt", json_time_or_null(atomic_load(&stats->last_send_ms)), "lastSendError",
         json_last_error(&errors[STATS_SEND]), "state", breaker_view_word(&seen->breaker), "reason",
-        json_body_words(seen->breaker.reason), "heldByHand", atomic_load(&stats->held_by_operator),
-        "process", json_health_process(seen), "toolDialect",
+        json_body_words(seen->breaker.reason), "heldByHand", seen->held_by_operator, "process",
+        json_health_process(seen), "toolDialect",
         tool_dialect_words[gateway_roster_dialect(sources->roster)], "toolsCollide",
         gateway_roster_has_collision(sources->roster));
 }

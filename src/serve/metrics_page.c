@@ -118,6 +118,7 @@ static void update_queue_gauges(struct metrics *metrics, const struct routes_sou
 {
     struct send_queue_view view;
     send_queue_snapshot(sources->queue, &view);
+    set_gauge(metrics, METRIC_SENDS_HELD, view.held_by_operator ? 1 : 0);
     set_gauge(metrics, METRIC_QUEUE_DEPTH, (int64_t)view.ready);
     set_gauge(metrics, METRIC_QUEUE_CAPACITY, sources->config->delivery_queue_capacity);
     set_gauge(metrics, METRIC_QUEUE_WAITING, (int64_t)view.waiting);
@@ -152,7 +153,6 @@ static void update_stats_gauges(struct stats *stats)
 {
     struct metrics *metrics = &stats->metrics;
     set_gauge(metrics, METRIC_NOTIFICATIONS_REFUSED, atomic_load(&stats->refused_ids));
-    set_gauge(metrics, METRIC_SENDS_HELD, atomic_load(&stats->held_by_operator) ? 1 : 0);
     set_gauge(metrics, METRIC_SPOOL_BROKEN, atomic_load(&stats->spool_broken) ? 1 : 0);
     set_gauge(metrics, METRIC_DEAD_LETTERS, atomic_load(&stats->dead_files));
     set_gauge(metrics, METRIC_DEAD_LETTER_BYTES, atomic_load(&stats->dead_bytes));

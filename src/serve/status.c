@@ -447,7 +447,7 @@ void status_append(
     struct runtime_health health;
     send_queue_snapshot(sources->queue, &view);
     health_read(&health, sources);
-    bool held_by_operator = atomic_load(&stats->held_by_operator);
+    bool held_by_operator = view.held_by_operator;
     bool other_runtime = other_runtime_is_seen(sources->other_runtime, clock_monotonic_ms());
     json_t *warnings = state_warnings(sources, &health);
     bool has_warnings = other_runtime || json_array_size(warnings) > 0;
