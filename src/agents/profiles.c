@@ -56,7 +56,7 @@ struct profile_round {
     json_t *slugs;   /* how often each slug occurs, in lower case */
     json_t *entries; /* of the agents' file */
     struct text skipped;
-    bool out_of_memory; /* the entries are not complete */
+    bool incomplete;    /* the entries are, for want of memory or of a folder's owner */
     struct error error; /* the first that occurred; its text is "" until then */
 };
 
@@ -100,7 +100,7 @@ static void read_models(struct profile_round *round)
     int result = file_read_unlinked(path, MODELS_FILE_BYTES, &content, &error);
     if (result == 0)
         result = json_guard_load(content.data, content.length_bytes, &round->models, &error);
-    round->out_of_memory = result == ERROR_NO_MEMORY;
+    round->incomplete = result == ERROR_NO_MEMORY;
     text_fini(&content);
 }
 
@@ -129,7 +129,7 @@ static void count_slugs(struct profile_round *round, const json_t *rows)
             continue;
         json_int_t count = json_integer_value(json_object_get(round->slugs, slug));
         if (json_object_set_new(round->slugs, slug, json_integer(count + 1)) != 0)
-            round->out_of_memory = true;
+            round->incomplete = true;
     }
 }
 
@@ -206,62 +206,56 @@ static int write_skill(
     return result;
 }
 
-static int write_skills(
-    struct profile_round *round, int folder_fd, const json_t *profile, struct error *error)
+static void write_skills(
+    struct profile_round *round, const char *agent_slug, int folder_fd, const json_t *profile)
 {
+    struct error error;
     int skills_fd;
     size_t index;
     const json_t *skill;
-    int result = profile_folder_enter(folder_fd, "skills", &skills_fd, error);
-    if (result != 0)
-        return result;
+    if (profile_folder_enter(folder_fd, "skills", &skills_fd, &error) != 0) {
+        note_failure(round, agent_slug, &error);
+        return;
+    }
     json_t *seen = json_object();
     json_array_foreach (json_guard_array(profile, "resolvedSkills"), index, skill) {
-        /* The first failure is told, but one skill keeps no other from its agent. */
-        struct error other;
         const char *slug = json_guard_string(skill, "slug");
-        bool is_second = slug != NULL && json_object_get(seen, slug) != NULL;
+        if (slug != NULL && json_object_get(seen, slug) != NULL)
+            note_skipped(round, skill);
+        else if (write_skill(round, skills_fd, skill, &error) != 0)
+            note_failure(round, agent_slug, &error);
         if (slug != NULL)
             json_object_set_new(seen, slug, json_true());
-        if (is_second)
-            note_skipped(round, skill);
-        else if (write_skill(round, skills_fd, skill, result == 0 ? error : &other) != 0 &&
-                 result == 0)
-            result = error->code;
     }
     json_decref(seen);
     close(skills_fd);
-    return result;
 }
 
-static int write_folder(
-    struct profile_round *round, int folder_fd, const json_t *profile, struct error *error)
+/* What stands in the way of one file stops no other. */
+static void write_folder(
+    struct profile_round *round, const char *slug, int folder_fd, const json_t *profile)
 {
     const struct profile_source source = {
         .profile = profile,
         .instructions = round->instructions.data,
         .wake_up_routine = round->wake_up_routine.data,
     };
-    /* The first failure is told, but what stands in the way of one file stops no other. */
-    struct error other;
+    struct error error;
     int deliverables_fd;
-    int result = 0;
     for (size_t i = 0; i < PROFILE_FILES; i++) {
+        const struct profile_file *file = &profile_file_table[i];
         struct text text = {0};
-        profile_file_table[i].append(&text, &source);
-        int put = put_text(folder_fd, profile_file_table[i].name, &text, profile_file_table[i].put,
-            result == 0 ? error : &other);
-        result = result != 0 ? result : put;
+        file->append(&text, &source);
+        if (put_text(folder_fd, file->name, &text, file->put, &error) != 0)
+            note_failure(round, slug, &error);
     }
-    int kept = write_memory(folder_fd, result == 0 ? error : &other);
-    result = result != 0 ? result : kept;
-    int skilled = write_skills(round, folder_fd, profile, result == 0 ? error : &other);
-    result = result != 0 ? result : skilled;
-    int entered = profile_folder_enter(
-        folder_fd, "deliverables", &deliverables_fd, result == 0 ? error : &other);
-    if (entered == 0)
+    if (write_memory(folder_fd, &error) != 0)
+        note_failure(round, slug, &error);
+    write_skills(round, slug, folder_fd, profile);
+    if (profile_folder_enter(folder_fd, "deliverables", &deliverables_fd, &error) == 0)
         close(deliverables_fd);
-    return result != 0 ? result : entered;
+    else
+        note_failure(round, slug, &error);
 }
 
 /* The gateway's name of the model that the board names; NULL: it has none, or the board names none.
@@ -301,21 +295,23 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
         note_skipped(round, profile);
         return;
     }
-    int result = ERROR_SYSTEM;
+    /* Without the root the list is not written, so it does not matter whether it has the agent. */
+    int result = ERROR_LOCKED;
     if (round->folders.root_fd >= 0) {
         result = profile_folder_claim(
             &round->folders, slug, json_guard_id(profile, "_id"), &folder_fd, &error);
-        int written = result == 0 ? write_folder(round, folder_fd, profile, &error) : result;
-        if (result == 0)
-            close(folder_fd);
-        if (written != 0)
+        if (result != 0) {
             note_failure(round, slug, &error);
+        } else {
+            write_folder(round, slug, folder_fd, profile);
+            close(folder_fd);
+        }
     }
-    /* It is not known whose folder it would get: the list stays as it is for now. */
-    round->out_of_memory = round->out_of_memory || result == ERROR_NO_MEMORY;
-    if (result != ERROR_LOCKED &&
-        json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0)
-        round->out_of_memory = true;
+    if (result == ERROR_NO_MEMORY)
+        round->incomplete = true;
+    else if (result != ERROR_LOCKED &&
+             json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0)
+        round->incomplete = true;
 }
 
 static bool append_listed(json_t *list, const char *slug, json_t *entry)
@@ -375,23 +371,28 @@ static bool has_old_form(const char *path)
     return is_old;
 }
 
-/* Returns whether the file was written. */
+/*
+ * Returns whether the file was written. A list with some of the agents would take the others out of
+ * the gateway, so then it stays.
+ */
 static bool write_agents_file(struct profile_round *round, enum gateway_generation generation)
 {
-    /* Not asked yet, as after each start: the form stays, or an older gateway could not load it. */
-    if (generation == GATEWAY_UNKNOWN && has_old_form(round->profiles->config->agents_file))
-        generation = GATEWAY_OLD;
+    const char *path = round->profiles->config->agents_file;
     struct text text = {0};
     struct error error;
     bool written = false;
-    /* A list with some of the agents would take the others out of the gateway. */
-    json_t *document = NULL;
-    if (!round->out_of_memory)
-        document = make_agents_document(round->entries, generation);
+    if (round->incomplete) {
+        error_set(&error, ERROR_NO_MEMORY, "no memory for all agents");
+        note_failure(round, path, &error);
+        return false;
+    }
+    /* Not asked yet, as after each start: the form stays, or an older gateway could not load it. */
+    if (generation == GATEWAY_UNKNOWN && has_old_form(path))
+        generation = GATEWAY_OLD;
+    json_t *document = make_agents_document(round->entries, generation);
     json_append(&text, document);
     text_append(&text, "\n");
     json_decref(document);
-    const char *path = round->profiles->config->agents_file;
     if (put_agents_file(path, &text, &written, &error) != 0)
         note_failure(round, path, &error);
     text_fini(&text);
@@ -459,8 +460,7 @@ bool profiles_write(
         watch_sign();
         sync_agent(&round, profile);
     }
-    /* A round that was aborted has not seen all agents, and one without the root not whose folders
-     * they would get. */
+    /* Aborted, it has not seen all agents; without the root, not whose folders they would get. */
     if (!atomic_load(profiles->abort)) {
         if (round.folders.root_fd >= 0)
             written = write_agents_file(&round, generation);
