@@ -73,25 +73,25 @@ struct stats {
     int64_t started_monotonic_ms;
     struct metrics metrics;
     atomic_int phase; /* one of PHASE_STARTING and the like */
+    atomic_uint consecutive_poll_failures;
     atomic_bool delivery_running;
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
-    atomic_llong last_poll_ms;   /* the end of the last successful poll */
-    atomic_llong refused_ids;
-    atomic_bool list_full;    /* the backend may have notifications beyond those that it lists */
-    atomic_bool spool_broken; /* the last write to the spool failed */
-    atomic_llong dead_files;  /* records in dead/ */
-    atomic_llong dead_bytes;
-    atomic_llong newer_records; /* in the spool or dead/ at startup, of a newer release */
-    atomic_uint consecutive_poll_failures;
-    atomic_llong last_send_ms;
     atomic_bool heartbeat_running;
     atomic_bool sync_running;
+    atomic_bool list_full;       /* the backend may have notifications beyond those that it lists */
+    atomic_bool spool_broken;    /* the last write to the spool failed */
+    atomic_bool profiles_broken; /* the last sync of agents' profiles could not write all of them */
+    atomic_bool reported_good;   /* what the last report said; false before the first */
+    atomic_llong last_poll_ms;   /* the end of the last successful poll */
+    atomic_llong refused_ids;
+    atomic_llong dead_files; /* records in dead/ */
+    atomic_llong dead_bytes;
+    atomic_llong newer_records; /* in the spool or dead/ at startup, of a newer release */
+    atomic_llong last_send_ms;
     atomic_llong last_sync_ms; /* the end of the last successful sync of the agents */
     atomic_llong sync_added;   /* by the last sync */
     atomic_llong sync_removed;
-    atomic_bool profiles_broken; /* the last sync of agents' profiles could not write all of them */
     atomic_llong last_report_ms; /* the end of the last successful report */
-    atomic_bool reported_good;   /* what it said; false before the first */
 
     /* Set before other threads start. */
     struct loop *reporter;

@@ -307,10 +307,9 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
             close(folder_fd);
         }
     }
-    if (result == ERROR_NO_MEMORY)
-        round->incomplete = true;
-    else if (result != ERROR_LOCKED &&
-             json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0)
+    if (result == ERROR_NO_MEMORY ||
+        (result != ERROR_LOCKED &&
+            json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0))
         round->incomplete = true;
 }
 
