@@ -5,8 +5,9 @@
 #
 # Steps: build check asan tsan clang lint model coverage deploy fuzz demo browser api gateway;
 # without any, all of them in this order. Each step's output is also in build/test-logs/. A failing step
-# does not keep the others from running, except for a failed build, which ends the run. The last line is
-# "N passed, N failed, N skipped"; the status is 1 when anything failed.
+# does not keep the others from running, except for a failed build, which ends the run. What failed is
+# printed again at the end. The last line is "N passed, N failed, N skipped"; the status is 1 when anything
+# failed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -17,9 +18,12 @@ readonly ALL_STEPS=(build check asan tsan clang lint model coverage deploy fuzz 
 readonly CI_BUILD=build/ci
 readonly LOGS=build/test-logs
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-10}
+# What tells of a failure in the output of any step.
+readonly FAILURE='FAILED|^FAIL |^not ok|Sanitizer: |error:|timed out|killed by signal'
 passed=0
 failed=0
 skipped=0
+failed_steps=()
 
 # Objects of CI have a directory of their own: those made without WERROR=1 would hide warnings.
 run_make() {
@@ -150,7 +154,10 @@ run_step() {
     local step=$1 log=$LOGS/$1.log status=0 began=$SECONDS verdict=ok
     say "== $step: $(title_of "$step")"
     "step_$step" </dev/null 2>&1 | tee "$log" | sed -u 's/^/   /' || status=$?
-    if ((status != 0)); then verdict="FAILED (status $status)"; fi
+    if ((status != 0)); then
+        verdict="FAILED (status $status)"
+        failed_steps+=("$step")
+    fi
     say "== $step: $verdict, $((SECONDS - began)) s"
     tally "$log" "$status"
     return "$status"
@@ -166,6 +173,16 @@ run_steps() {
     done
 }
 
+# The end of a long output is often all that is kept of it.
+repeat_failures() {
+    local step log
+    for step in "${failed_steps[@]}"; do
+        log=$LOGS/$step.log
+        say "== what failed in $step, of the whole output in $log:"
+        { grep -E -B 6 -A 2 "$FAILURE" "$log" || tail -n 30 "$log"; } | head -n 80 | sed 's/^/   /' || true
+    done
+}
+
 main() {
     local steps=("$@") step
     if [[ ${1-} == -h || ${1-} == --help ]]; then usage && return; fi
@@ -177,6 +194,7 @@ main() {
     scripts/install-deps.sh test
     mkdir -p "$LOGS"
     run_steps "${steps[@]}"
+    repeat_failures
     say "$passed passed, $failed failed, $skipped skipped"
     ((failed == 0))
 }
