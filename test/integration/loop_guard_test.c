@@ -27,7 +27,11 @@ static void test_message_runs_each_subscribed_agent_once(void **state)
     talk_post(env, "@one @two @three hello");
     talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), TALK_AGENTS);
+    /* All are asked before one answers: v1 changes a waiting update to the newer message. */
+    board_hold_agents(env, "all");
     talk_post(env, "and now all who read this");
+    test_env_wait(env, "held=3");
+    board_clear_faults(env);
     talk_wait_until_quiet(env);
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * TALK_AGENTS);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 2 * TALK_AGENTS);
