@@ -98,10 +98,10 @@ static void set_gateway_options(const struct test_env *env, const char *options)
 }
 
 /*
- * Starts the runtime with a second sandbox as its gateway, and waits until that accepts
- * connections. *gateway becomes an environment for calls of that sandbox's control API.
+ * Starts the runtime with a second sandbox as its gateway, which waits for its options before it
+ * listens. *gateway becomes an environment for calls of that sandbox's control API.
  */
-static void start_with_sandbox(
+static void start_with_waiting_sandbox(
     struct test_env *env, struct test_env *gateway, const char *extra_setting)
 {
     char command[SETTING_BYTES];
@@ -112,11 +112,18 @@ static void start_with_sandbox(
         "OPENCLAW_GATEWAY_COMMAND=sh -c 'until [ -e \"$1\" ]; do sleep 0.05; done; "
         "exec \"$2\" --port %u $(cat \"$1\")' sh '%s/options' '%s/mission-control-sandbox'",
         port, env->dir, build != NULL ? build : "build");
-    set_gateway_options(env, "");
     snprintf(url, sizeof url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", port);
     *gateway = (struct test_env){.client = env->client};
     snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
     test_env_start_runtime(env, STRINGS(command, url, extra_setting));
+}
+
+/* The same, until it accepts connections. */
+static void start_with_sandbox(
+    struct test_env *env, struct test_env *gateway, const char *extra_setting)
+{
+    set_gateway_options(env, "");
+    start_with_waiting_sandbox(env, gateway, extra_setting);
     test_env_wait_log(env, "The gateway accepts connections after ");
     test_env_wait_log(env, "[Gateway] listening on http://127.0.0.1:");
 }
@@ -277,11 +284,12 @@ static void test_starting_gateway_is_waited_for_without_an_error(void **state)
 {
     struct test_env *env = *state;
     struct test_env gateway;
-    start_with_sandbox(env, &gateway, NULL);
+    start_with_waiting_sandbox(env, &gateway, NULL);
+    test_env_wait_log(env, "waiting for the gateway process to accept connections");
+    set_gateway_options(env, "");
     test_env_wait_log(env, "gateway available, sends allowed");
     assert_false(process_has_output(&env->runtime, "Z error "));
     assert_false(process_has_output(&env->runtime, "gateway unavailable"));
-    test_env_wait_log(env, "waiting for the gateway process to accept connections");
     test_env_wait_log(env, ", run by this process (OPENCLAW_GATEWAY_COMMAND)");
     test_env_stop_runtime(env);
 }
