@@ -437,6 +437,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
 {
     if (service->may_have_run != NULL)
         *service->may_have_run = false;
+    if (service->problem != NULL)
+        *service->problem = PROBLEM_NONE;
     char *body = build_call_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
@@ -455,6 +457,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
     learn_from_call(service, outcome, &answer);
     if (service->may_have_run != NULL)
         *service->may_have_run = call_may_have_run(outcome, &answer);
+    if (service->problem != NULL)
+        *service->problem = convex_problem_find(outcome, &answer, error->text);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

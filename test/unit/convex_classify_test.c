@@ -65,12 +65,68 @@ static void test_errors_do_not_quote_the_request(void **state)
     assert_null(strstr(error.text, "hunter2"));
 }
 
+/* Each failure has the advice that an operator needs for it. */
+static void test_problems_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        enum convex_outcome outcome;
+        struct http_response answer;
+        const char *text;
+        enum convex_problem problem;
+    } cases[] = {
+        {CONVEX_SUCCESS, {.status = 200}, "", PROBLEM_NONE},
+        {CONVEX_ABORTED, {.failure = HTTP_ABORTED}, "", PROBLEM_NONE},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_NO_MEMORY}, "", PROBLEM_NONE},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_TOO_LARGE}, "", PROBLEM_NONE},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_NOT_SENT, .step = HTTP_STEP_LOOKUP}, "",
+            PROBLEM_NAME},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_NOT_SENT, .step = HTTP_STEP_CONNECT}, "",
+            PROBLEM_CONNECTION},
+        {CONVEX_UNAVAILABLE,
+            {.failure = HTTP_NOT_SENT, .step = HTTP_STEP_LOOKUP, .short_of_descriptors = true}, "",
+            PROBLEM_DESCRIPTORS},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_NOT_SENT, .step = HTTP_STEP_TLS}, "", PROBLEM_TLS},
+        {CONVEX_UNAVAILABLE,
+            {.failure = HTTP_NOT_SENT, .step = HTTP_STEP_TLS, .certificate_refused = true}, "",
+            PROBLEM_CERTIFICATE},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_TIMED_OUT, .step = HTTP_STEP_EXCHANGE}, "",
+            PROBLEM_SILENCE},
+        {CONVEX_UNAVAILABLE, {.failure = HTTP_LOST, .step = HTTP_STEP_EXCHANGE}, "",
+            PROBLEM_SERVER},
+        {CONVEX_UNAVAILABLE, {.status = 503}, "HTTP 503", PROBLEM_SERVER},
+        {CONVEX_UNAVAILABLE, {.status = 200}, "not a Convex response", PROBLEM_URL},
+        {CONVEX_REJECTED, {.status = 404}, "HTTP 404", PROBLEM_URL},
+        {CONVEX_REJECTED, {.status = 401}, "HTTP 401", PROBLEM_LOGIN},
+        {CONVEX_REJECTED, {.status = 403}, "HTTP 403", PROBLEM_LOGIN},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Invalid service token", PROBLEM_TOKEN},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Account has no service token configured",
+            PROBLEM_NO_TOKEN},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Service token does not match account",
+            PROBLEM_OTHER_ACCOUNT},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Account does not exist", PROBLEM_NO_ACCOUNT},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Could not find public function",
+            PROBLEM_OTHER_BACKEND},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "[Request ID: 01] Server Error", PROBLEM_HIDDEN},
+        {CONVEX_FUNCTION_ERROR, {.status = 560}, "Uncaught TypeError: x", PROBLEM_FUNCTION},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum convex_problem found =
+            convex_problem_find(cases[i].outcome, &cases[i].answer, cases[i].text);
+        if (found != cases[i].problem)
+            fail_msg("case %zu: %d instead of %d", i, (int)found, (int)cases[i].problem);
+        assert_int_equal(convex_problem_cause(found)[0] == '\0', found == PROBLEM_NONE);
+        assert_int_equal(convex_problem_fix(found)[0] == '\0', found == PROBLEM_NONE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_200_and_560_carry_the_envelope),
         cmocka_unit_test(test_other_statuses_are_transient_or_rejections),
         cmocka_unit_test(test_errors_do_not_quote_the_request),
+        cmocka_unit_test(test_problems_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
