@@ -315,8 +315,13 @@ static void test_wrong_service_token_is_reported_without_the_token(void **state)
         "replaced; create a new service token for the account on the board and set SERVICE_TOKEN "
         "to it\"",
         true);
-    test_env_wait_words(env, "/status", "\"text\":\"listUndeliveredNotifications: ", true);
-    test_env_wait_words(env, "/status", " ; create a new service token for the account", true);
+    test_env_wait_words(env, "/status",
+        "\"text\":\"listUndeliveredNotifications: Server Error Uncaught Error: Invalid service "
+        "token; "
+        "create a new service token for the account on the board",
+        true);
+    assert_false(test_env_health_has(env, "/status", "actions.ts"));
+    assert_false(process_has_output(&env->runtime, "actions.ts"));
     assert_int_equal(board_requests_for(env, id), 0);
     test_env_stop_runtime(env);
 }

@@ -65,6 +65,26 @@ static void test_errors_do_not_quote_the_request(void **state)
     assert_null(strstr(error.text, "hunter2"));
 }
 
+/* What went wrong is told in full, but not where in the backend's sources. */
+static void test_errors_end_before_the_stack_trace(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        classify_response(560,
+            "{\"status\":\"error\",\"errorMessage\":\"[Request ID: 6f1c2a9b03de44aa] Server "
+            "Error\\n"
+            "Uncaught Error: Invalid service token\\n    at handler (../convex/a.ts:41:11)\\n"
+            "    at async invoke (../x.ts:1:1)\\n\"}"),
+        CONVEX_FUNCTION_ERROR);
+    assert_string_equal(error.text,
+        "[Request ID: 6f1c2a9b03de44aa] Server Error Uncaught Error: Invalid service token");
+    assert_int_equal(
+        classify_response(560,
+            "{\"status\":\"error\",\"errorMessage\":\"Uncaught Error: first\\nsecond, at 3\\n\"}"),
+        CONVEX_FUNCTION_ERROR);
+    assert_string_equal(error.text, "Uncaught Error: first second, at 3");
+}
+
 /* Each failure has the advice that an operator needs for it. */
 static void test_problems_are_told_apart(void **state)
 {
@@ -126,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_status_200_and_560_carry_the_envelope),
         cmocka_unit_test(test_other_statuses_are_transient_or_rejections),
         cmocka_unit_test(test_errors_do_not_quote_the_request),
+        cmocka_unit_test(test_errors_end_before_the_stack_trace),
         cmocka_unit_test(test_problems_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
