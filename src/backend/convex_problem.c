@@ -32,7 +32,7 @@ static const struct {
     [PROBLEM_CERTIFICATE] = {"its certificate is not trusted",
         "set CA_FILE to a PEM file with the CA of that certificate, or fix the certificate"},
     [PROBLEM_TLS] = {"no TLS connection can be made",
-        "check that CONVEX_URL names a port that speaks TLS 1.2 or later"},
+        "check that CONVEX_URL names a port that speaks https (TLS 1.2 or later), not http"},
     [PROBLEM_DESCRIPTORS] = {"this process or machine has too few file descriptors",
         "raise the limit of open files (LimitNOFILE=, ulimit -n)"},
     [PROBLEM_SILENCE] = {"it does not answer in time",
