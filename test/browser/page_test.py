@@ -9,6 +9,7 @@ from harness import ACCOUNT, GATEWAY_TOKEN, SECRET, Harness, wait_for
 from webdriver import Browser
 
 MARKUP = "<img src=x onerror=alert(1)>"
+SHORT_ACCOUNT = ACCOUNT[:8] + "\u2026"
 SCRIPT = "</script><script>document.title='injected'</script>"
 HOSTILE = [MARKUP, SCRIPT, "a\"b&amp;<b>c</b>"]
 
@@ -81,9 +82,12 @@ def test_idle_page_renders(browser, harness):
     browser.open(harness.page())
     wait_for_state(browser, "Healthy")
     expect(browser.run("return document.title") ==
-           "Healthy - %s - %s - Mission Control runtime" % (ACCOUNT, socket.gethostname()),
+           "Healthy - %s - %s - Mission Control runtime" % (SHORT_ACCOUNT, socket.gethostname()),
            "wrong title")
-    expect(browser.text("#account") == ACCOUNT, "the header does not name the account")
+    expect(browser.text("#account") == SHORT_ACCOUNT, "the header does not name the account")
+    expect(browser.run("return document.getElementById('account').title") == ACCOUNT,
+           "the whole account is not shown on hover")
+    expect(ACCOUNT in browser.text("#backend"), "the whole account is nowhere")
     expect(browser.text("#where") == "%s, 127.0.0.1:%d" % (socket.gethostname(), harness.runtime.port),
            "the header does not name the host: " + browser.text("#where"))
     expect(browser.run("return document.getElementById('board').href") == BOARD,

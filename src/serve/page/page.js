@@ -114,14 +114,20 @@ function showState(status) {
   document.title = word + " - " + identity(status) + " - Mission Control runtime";
 }
 
+/* The beginning of a long id: enough to tell accounts apart in a tab or on a phone. */
+function shortId(id) {
+  return id && id.length > 12 ? id.slice(0, 8) + "\u2026" : id;
+}
+
 /* Whose runtime this is, and where: it tells the tabs of several apart. */
 function identity(status) {
-  return [status.account, status.host].filter(Boolean).join(" - ");
+  return [shortId(status.account), status.host].filter(Boolean).join(" - ");
 }
 
 /* The board's address is the operator's setting; anything but a web address is left out. */
 function showIdentity(status) {
-  write(element("account"), status.account);
+  write(element("account"), shortId(status.account));
+  element("account").title = status.account || "";
   write(element("where"), (status.host ? status.host + ", " : "") + location.host);
   const board = element("board");
   board.hidden = !/^https?:\/\//.test(status.board || "");
@@ -297,6 +303,7 @@ function showParts(status) {
   ]);
   const some = (total, slugs) => total ? slugs.join(", ") + (total > slugs.length ? " and others" : "") : "none";
   showFacts("backend", [
+    ["Account", status.account],
     ["Version", backend.version],
     ["Last successful poll", ago(backend.lastPollMs), backend.pollFailures > 0],
     ["Failed polls", backend.pollFailures ? count(backend.pollFailures) + " in a row" : "none", backend.pollFailures > 0],
