@@ -155,7 +155,8 @@ function showSeen() {
 
 function showTiles(status, samples) {
   const sum = (name) => samples.reduce((total, sample) => total + sample[name], 0);
-  const last = samples.filter((sample) => sample.p50Ms !== null).pop();
+  const now = samples[samples.length - 1];
+  const last = now && now.p50Ms !== null ? now : null;
   const rate = perMinute("delivered")(toMinutes(samples).pop());
   const busy = status.workers.filter((worker) => worker.busy).length;
   const { longestMs } = status.history;
@@ -163,7 +164,7 @@ function showTiles(status, samples) {
   const tiles = [
     ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in the last " + axisFor(samples)[0] + " min"],
     ["Rate", short(rate), "per min", "over the last minute"],
-    ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : "nothing delivered yet"],
+    ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : totals.delivered ? "none in the last 5 min" : "nothing delivered yet"],
     ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "none waiting"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
