@@ -384,7 +384,7 @@ static json_t *state_warnings(
     json_t *unusable = json_body_unusable_slugs(sources);
     struct stats_error errors[STATS_SOURCES];
     stats_errors(sources->stats, errors);
-    if (health->oldest_failing_ms != 0 &&
+    if (health->oldest_failing_ms != 0 && !runtime_health_has(health, TROUBLE_OLD_FAILURES) &&
         health->now_ms - health->oldest_failing_ms > FAILING_WARNING_MS)
         add_warning(warnings, "A notification is over a minute old, and its attempts fail");
     if (json_array_size(missing) > 0)

@@ -87,7 +87,7 @@ def test_idle_page_renders(browser, harness):
     expect(browser.text("#account") == SHORT_ACCOUNT, "the header does not name the account")
     expect(browser.run("return document.getElementById('account').title") == ACCOUNT,
            "the whole account is not shown on hover")
-    expect(ACCOUNT in browser.text("#backend"), "the whole account is nowhere")
+    expect(ACCOUNT in browser.text("#versions"), "the whole account is nowhere")
     expect(browser.text("#where") == "%s, 127.0.0.1:%d" % (socket.gethostname(), harness.runtime.port),
            "the header does not name the host: " + browser.text("#where"))
     expect(browser.run("return document.getElementById('board').href") == BOARD,

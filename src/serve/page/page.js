@@ -304,7 +304,6 @@ function showParts(status) {
   ]);
   const some = (total, slugs) => total ? slugs.join(", ") + (total > slugs.length ? " and others" : "") : "none";
   showFacts("backend", [
-    ["Account", status.account],
     ["Version", backend.version],
     ["Last successful poll", ago(backend.lastPollMs), backend.pollFailures > 0],
     ["Failed polls", backend.pollFailures ? count(backend.pollFailures) + " in a row" : "none", backend.pollFailures > 0],
@@ -314,7 +313,7 @@ function showParts(status) {
     ["Unknown to the gateway", some(agents.unknownTotal, agents.unknownToGateway), agents.unknownTotal > 0],
     ["Slugs not usable", agents.unusableTotal ? some(agents.unusableTotal, agents.unusableSlugs) : null, true],
   ]);
-  write(element("versions"), "runtime " + versions.runtimeService + ", OpenClaw " + versions.openclaw);
+  write(element("versions"), "account " + status.account + ", runtime " + versions.runtimeService + ", OpenClaw " + versions.openclaw);
 }
 
 function showCharts() {
