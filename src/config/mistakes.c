@@ -70,11 +70,12 @@ static int check_quotes(const struct option *option, const char *value, struct p
     return 0;
 }
 
-/* Whether it was copied from an example. Real ids and URLs have none of these. */
+/* Whether it was copied from an example, of ours or in the documents. Real values have no marks. */
 static bool value_is_placeholder(const struct option *option, const char *value)
 {
-    static const char *const marks[] = {
-        "...", "\xE2\x80\xA6", "<", "{accountId}", "{secret}", "your-", "your_", "YOUR_", "YOUR-"};
+    static const char *const marks[] = {"...", "\xE2\x80\xA6", "<", "{accountId}", "{secret}",
+        "your-", "your_", "YOUR_", "YOUR-", "-animal-123.convex.cloud", "k57abc123def456",
+        "k57acme0000"};
     static const enum option_id checked[] = {
         OPTION_ACCOUNT_ID, OPTION_CONVEX_URL, OPTION_SERVICE_TOKEN};
     bool is_checked = false;
@@ -84,6 +85,22 @@ static bool value_is_placeholder(const struct option *option, const char *value)
         if (strstr(value, marks[i]) != NULL)
             return true;
     return false;
+}
+
+/* Names that are nobody's: they do no harm, but somebody has not filled them in. */
+static void check_example_names(
+    const struct option *option, const char *value, struct problems *problems)
+{
+    if (option != &config_options[OPTION_BOARD_URL] &&
+        option != &config_options[OPTION_HEALTH_ALLOWED_HOSTS])
+        return;
+    if (strstr(value, "example.com") == NULL)
+        return;
+    option_report(option, value, problems,
+        "names example.com, as the example in .env.example does; expected a name of your own, or "
+        "leave %s unset",
+        option->name);
+    problems->items[problems->count - 1].severity = PROBLEM_WARNING;
 }
 
 /* The deployment that a page of Convex's dashboard is about: .../d/NAME. Empty if it is not there.
@@ -180,6 +197,8 @@ int mistakes_check(const struct option *option, const char *value, struct proble
         result = check_address(option, value, problems);
     if (result == 0 && !problems->failed)
         check_upgrade_mode(option, value, problems);
+    if (result == 0 && !problems->failed)
+        check_example_names(option, value, problems);
     return result;
 }
 
