@@ -336,7 +336,7 @@ static void test_redirect_is_reported_not_followed(void **state)
                  "behaviour", "status", "status", 307, "headers", "Location", location));
     test_env_start_runtime(env, NULL);
     test_env_wait_log(env, "HTTP 307");
-    test_env_wait_log(env, "Check CONVEX_URL");
+    test_env_wait_log(env, "it does not answer as a Convex deployment; check CONVEX_URL: ");
     test_env_stop_runtime(env);
 }
 
