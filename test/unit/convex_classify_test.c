@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -85,6 +86,17 @@ static void test_errors_end_before_the_stack_trace(void **state)
     assert_string_equal(error.text, "Uncaught Error: first second, at 3");
 }
 
+/* No word of it may be taken for a secret, as redact() takes what follows "token:". */
+static void expect_shown_in_full(enum convex_problem problem)
+{
+    char sentence[512];
+    char shown[512];
+    snprintf(sentence, sizeof sentence, "The backend cannot be polled: %s; %s",
+        convex_problem_cause(problem), convex_problem_fix(problem));
+    text_quote(shown, sizeof shown, sentence, strlen(sentence));
+    assert_string_equal(shown, sentence);
+}
+
 /* Each failure has the advice that an operator needs for it. */
 static void test_problems_are_told_apart(void **state)
 {
@@ -135,6 +147,7 @@ static void test_problems_are_told_apart(void **state)
             fail_msg("case %zu: %d instead of %d", i, (int)found, (int)cases[i].problem);
         assert_int_equal(convex_problem_cause(found)[0] == '\0', found == PROBLEM_NONE);
         assert_int_equal(convex_problem_fix(found)[0] == '\0', found == PROBLEM_NONE);
+        expect_shown_in_full(found);
     }
 }
 
