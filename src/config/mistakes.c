@@ -70,12 +70,11 @@ static int check_quotes(const struct option *option, const char *value, struct p
     return 0;
 }
 
-/* Whether it was copied from an example, of ours or in the documents. Real values have no marks. */
+/* Whether it was copied from an example. Real ids and URLs have none of these. */
 static bool value_is_placeholder(const struct option *option, const char *value)
 {
-    static const char *const marks[] = {"...", "\xE2\x80\xA6", "<", "{accountId}", "{secret}",
-        "your-", "your_", "YOUR_", "YOUR-", "-animal-123.convex.cloud", "k57abc123def456",
-        "k57acme0000"};
+    static const char *const marks[] = {
+        "...", "\xE2\x80\xA6", "<", "{accountId}", "{secret}", "your-", "your_", "YOUR_", "YOUR-"};
     static const enum option_id checked[] = {
         OPTION_ACCOUNT_ID, OPTION_CONVEX_URL, OPTION_SERVICE_TOKEN};
     bool is_checked = false;
@@ -87,19 +86,24 @@ static bool value_is_placeholder(const struct option *option, const char *value)
     return false;
 }
 
-/* Names that are nobody's: they do no harm, but somebody has not filled them in. */
-static void check_example_names(
-    const struct option *option, const char *value, struct problems *problems)
+/* Whether it is an example of the documents as it stands, or names a host that is nobody's. */
+static bool value_is_example(const struct option *option, const char *value)
 {
-    if (option != &config_options[OPTION_BOARD_URL] &&
-        option != &config_options[OPTION_HEALTH_ALLOWED_HOSTS])
-        return;
-    if (strstr(value, "example.com") == NULL)
+    if (option == &config_options[OPTION_ACCOUNT_ID] ||
+        option == &config_options[OPTION_CONVEX_URL])
+        return strcmp(value, option->example) == 0;
+    return (option == &config_options[OPTION_BOARD_URL] ||
+               option == &config_options[OPTION_HEALTH_ALLOWED_HOSTS]) &&
+           strstr(value, "example.com") != NULL;
+}
+
+/* Only warned of: in a trial it may be meant. */
+static void check_example(const struct option *option, const char *value, struct problems *problems)
+{
+    if (!value_is_example(option, value))
         return;
     option_report(option, value, problems,
-        "names example.com, as the example in .env.example does; expected a name of your own, or "
-        "leave %s unset",
-        option->name);
+        "is an example from the documents; expected the value of your own account or host");
     problems->items[problems->count - 1].severity = PROBLEM_WARNING;
 }
 
@@ -198,7 +202,7 @@ int mistakes_check(const struct option *option, const char *value, struct proble
     if (result == 0 && !problems->failed)
         check_upgrade_mode(option, value, problems);
     if (result == 0 && !problems->failed)
-        check_example_names(option, value, problems);
+        check_example(option, value, problems);
     return result;
 }
 
