@@ -11,6 +11,27 @@
 #include "http/client.h"
 #include "telemetry/metrics.h"
 
+/* Why a call failed, as far as that can be told: advice, by which nothing may be decided. */
+enum convex_problem {
+    PROBLEM_NONE, /* it did not fail, or nothing is known that would help */
+    PROBLEM_NAME,
+    PROBLEM_CONNECTION,
+    PROBLEM_CERTIFICATE,
+    PROBLEM_TLS, /* for another reason than the certificate */
+    PROBLEM_DESCRIPTORS,
+    PROBLEM_SILENCE, /* the request was sent, and its time was over */
+    PROBLEM_LOGIN,   /* 401 or 403 */
+    PROBLEM_URL,     /* another status that refuses the request, or not Convex's envelope */
+    PROBLEM_SERVER,  /* a transient status, or a connection that broke */
+    PROBLEM_TOKEN,   /* from here on the function refused the call: see service_refusal */
+    PROBLEM_NO_TOKEN,
+    PROBLEM_OTHER_ACCOUNT,
+    PROBLEM_NO_ACCOUNT,
+    PROBLEM_OTHER_BACKEND,
+    PROBLEM_HIDDEN,
+    PROBLEM_FUNCTION, /* it failed for another reason */
+};
+
 /* A deployment and the account's credentials there. Shared by all threads. */
 struct backend_clock;
 struct convex;
@@ -24,6 +45,7 @@ struct service {
     const atomic_bool *abort;  /* aborts its calls in addition to the client's flag; may be NULL */
     int64_t timeout_ms;        /* of each call; 0: the deployment's (convex_set_timeout) */
     bool *may_have_run; /* set by each call: whether the function may have run; may be NULL */
+    enum convex_problem *problem; /* set by each call: why it failed; may be NULL */
 };
 
 enum convex_kind {
@@ -146,6 +168,16 @@ const char *convex_url(const struct convex *convex);
  */
 enum convex_outcome convex_call(const struct service *service, const char *action,
     json_t *arguments, enum convex_kind kind, json_t **value, struct error *error);
+
+/*
+ * What the outcome of a call, the answer to it and the error's text tell about why it failed; and
+ * that in words that go on from "The backend cannot be ...: ", with what a person does about it.
+ * Both are "" for PROBLEM_NONE, name no value of a setting and have no full stop. Pure.
+ */
+enum convex_problem convex_problem_find(
+    enum convex_outcome outcome, const struct http_response *answer, const char *text);
+const char *convex_problem_cause(enum convex_problem problem);
+const char *convex_problem_fix(enum convex_problem problem);
 
 /*
  * Interprets a deployment's answer. On CONVEX_SUCCESS *value is a new reference; otherwise it is

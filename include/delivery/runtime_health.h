@@ -45,7 +45,8 @@ struct runtime_health {
     enum backend_version pinned_version; /* BACKEND_UNKNOWN: none */
     enum backend_version seen_version;   /* the last one seen */
     unsigned poll_failures;
-    long long last_poll_ms; /* 0: none yet */
+    enum convex_problem poll_problem; /* while polls fail */
+    long long last_poll_ms;           /* 0: none yet */
     struct breaker_view breaker;
     bool has_child;
     struct supervisor_status child;

@@ -232,7 +232,29 @@ function showWaiting(task) {
   ].join(" ").trim());
 }
 
+/*
+ * The newest message stays in sight when the room for the thread changes, such as when the tour
+ * opens, unless a reader has gone up to older ones.
+ */
+const END_SLACK_PX = 8;
+let isAtEnd = true;
+
 /* Scrolls the thread alone: on a phone the page stays at the list. */
+function scrollToEnd() {
+  element("messages").scrollTop = element("messages").scrollHeight;
+}
+
+function followEnd() {
+  const messages = element("messages");
+  messages.addEventListener("scroll", () => {
+    isAtEnd = messages.scrollHeight - messages.clientHeight - messages.scrollTop < END_SLACK_PX;
+  });
+  const observer = new ResizeObserver(() => {
+    if (isAtEnd) scrollToEnd();
+  });
+  observer.observe(messages);
+}
+
 function showThread() {
   const task = board.tasks.find((one) => one._id === board.task);
   write(element("task-title"), task ? task.title : "No task yet");
@@ -245,7 +267,7 @@ function showThread() {
   const shown = new Set([...thread.children].map((item) => item.dataset.id));
   const fresh = messages.filter((message) => !shown.has(message._id));
   thread.append(...fresh.map(makeMessage));
-  if (fresh.length) element("messages").scrollTop = element("messages").scrollHeight;
+  if (fresh.length) scrollToEnd();
   element("empty").hidden = !board.thread || messages.length > 0;
   showWaiting(task);
 }
@@ -454,5 +476,6 @@ element("new-task").addEventListener("submit", async (event) => {
 });
 
 showView("list");
+followEnd();
 follow();
 followRuntime();

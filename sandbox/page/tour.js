@@ -76,6 +76,7 @@ async function beginMessage() {
     task = { _id: made.tasks[0].id };
   }
   openTask(task._id);
+  showView("thread");
   const content = mentionOf(agent.slug) + " " + QUESTION;
   const posted = await request("message", { task: task._id, content });
   return { agent, task: task._id, notification: posted.notifications[0], sent: Date.now() };
@@ -236,8 +237,9 @@ function start(what, texts) {
 
 const TOURS = { mention: tourMention, gateway: tourGateway, kill: tourKill };
 
-/* One at a time; without agents there is nobody to write to. */
+/* One at a time; without agents there is nobody to write to. A phone has room for steps or buttons. */
 function showTour() {
+  element("tour-buttons").classList.toggle("busy", tour.running);
   for (const button of element("tour-buttons").children)
     button.disabled = tour.running || !board.agents.length;
 }

@@ -203,6 +203,17 @@ static enum convex_outcome classify_transport_failure(
     return answer->failure == HTTP_ABORTED ? CONVEX_ABORTED : CONVEX_UNAVAILABLE;
 }
 
+/* Up to the stack trace that development deployments put below what went wrong. */
+static size_t message_without_stack_bytes(const char *message)
+{
+    static const char frame[] = "\n    at ";
+    const char *stack = strstr(message, frame);
+    size_t length_bytes = stack != NULL ? (size_t)(stack - message) : strlen(message);
+    while (length_bytes > 0 && message[length_bytes - 1] == '\n')
+        length_bytes--;
+    return length_bytes;
+}
+
 /* The body of a 200 or 560, which use the same envelope. */
 static enum convex_outcome read_envelope(
     const struct http_response *answer, enum convex_kind kind, json_t **value, struct error *error)
@@ -221,10 +232,10 @@ static enum convex_outcome read_envelope(
         *value = json_incref(found);
         outcome = CONVEX_SUCCESS;
     } else if (status != NULL && strcmp(status, "error") == 0) {
-        const char *message = json_guard_string(envelope, "errorMessage");
+        const char *found_message = json_guard_string(envelope, "errorMessage");
+        const char *message = found_message != NULL ? found_message : "";
         char quote[QUOTE_BYTES];
-        quote_without_echo(
-            quote, message != NULL ? message : "", message != NULL ? strlen(message) : 0);
+        quote_without_echo(quote, message, message_without_stack_bytes(message));
         error_set(error, ERROR_REMOTE, "%s", quote);
         outcome = CONVEX_FUNCTION_ERROR;
     } else {
@@ -437,6 +448,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
 {
     if (service->may_have_run != NULL)
         *service->may_have_run = false;
+    if (service->problem != NULL)
+        *service->problem = PROBLEM_NONE;
     char *body = build_call_body(service->convex, action, arguments);
     if (body == NULL) {
         error_set(error, ERROR_NO_MEMORY, "%s: no memory for the request", action);
@@ -455,6 +468,8 @@ enum convex_outcome convex_call(const struct service *service, const char *actio
     learn_from_call(service, outcome, &answer);
     if (service->may_have_run != NULL)
         *service->may_have_run = call_may_have_run(outcome, &answer);
+    if (service->problem != NULL)
+        *service->problem = convex_problem_find(outcome, &answer, error->text);
     if (outcome != CONVEX_SUCCESS)
         error_wrap(error, "%s", action);
     return outcome;

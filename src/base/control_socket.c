@@ -297,7 +297,9 @@ static int connect_to_process(
     if (connected == 0)
         return 0;
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTSOCK)
-        return error_set(error, ERROR_CLOSED, "no runtime listens on %s/%s", dir_path, socket_name);
+        return error_set(error, ERROR_CLOSED,
+            "no runtime listens on %s/%s; is it running, with this STATE_DIR?", dir_path,
+            socket_name);
     return error_set_errno(
         error, ERROR_SYSTEM, errno, "cannot connect to %s/%s", dir_path, socket_name);
 }

@@ -34,10 +34,6 @@ static const char endpoint_check[] = "gateway endpoint";
 static const char gateway_token_check[] = "gateway token";
 static const char timeout_check[] = "gateway timeout";
 
-static const char url_fix[] =
-    "check CONVEX_URL: it must be the deployment's address, which ends in .convex.cloud unless "
-    "self-hosted";
-
 static void add_check(struct doctor *doctor, const char *name, enum doctor_result result,
     const char *fix, const char *detail)
 {
@@ -63,12 +59,11 @@ static void fail_deployment(struct doctor *doctor, const char *fix, const char *
         doctor, (const char *const[]){service_token_check, account_check, NULL}, deployment_check);
 }
 
-static void fail_service_token(struct doctor *doctor, const char *detail)
+static void fail_service_token(
+    struct doctor *doctor, enum convex_problem problem, const char *detail)
 {
     pass_deployment(doctor);
-    add_check(doctor, service_token_check, DOCTOR_FAIL,
-        "create a new service token for the account on the board and set SERVICE_TOKEN to it",
-        detail);
+    add_check(doctor, service_token_check, DOCTOR_FAIL, convex_problem_fix(problem), detail);
     skip_check(doctor, account_check, service_token_check);
 }
 
@@ -78,8 +73,8 @@ static void fail_account(struct doctor *doctor)
     pass_deployment(doctor);
     skip_check(doctor, service_token_check, account_check);
     doctor_report_add(&doctor->report, account_check, DOCTOR_FAIL,
-        "check ACCOUNT_ID, and that CONVEX_URL is the deployment that has the account",
-        "this deployment has no account %s", doctor->config->account_id);
+        convex_problem_fix(PROBLEM_NO_ACCOUNT), "this deployment has no account %s",
+        doctor->config->account_id);
 }
 
 static void fail_other_account(struct doctor *doctor)
@@ -87,21 +82,8 @@ static void fail_other_account(struct doctor *doctor)
     pass_deployment(doctor);
     add_check(doctor, service_token_check, DOCTOR_OK, NULL, "known to the backend");
     doctor_report_add(&doctor->report, account_check, DOCTOR_FAIL,
-        "set ACCOUNT_ID and SERVICE_TOKEN to those of the same account",
+        convex_problem_fix(PROBLEM_OTHER_ACCOUNT),
         "the service token does not belong to account %s", doctor->config->account_id);
-}
-
-/* A production deployment says only that something is wrong. */
-static void fail_hidden(struct doctor *doctor)
-{
-    pass_deployment(doctor);
-    add_check(doctor, service_token_check, DOCTOR_FAIL,
-        "check ACCOUNT_ID, and that CONVEX_URL is the deployment that has the account; if both are "
-        "right, create a new service token on the board and set SERVICE_TOKEN to it; the reason is "
-        "in the deployment's own log",
-        "refused, and the deployment does not say why: the token is wrong or was replaced, the "
-        "account does not exist, or the token belongs to another account");
-    skip_check(doctor, account_check, service_token_check);
 }
 
 /* Only hints are derived from the text; see service_refusal_parse. */
@@ -109,10 +91,10 @@ static void report_refusal(struct doctor *doctor, const char *text)
 {
     switch (service_refusal_parse(text)) {
     case REFUSAL_TOKEN_INVALID:
-        fail_service_token(doctor, "refused: it is wrong or was replaced");
+        fail_service_token(doctor, PROBLEM_TOKEN, "refused: it is wrong or was replaced");
         break;
     case REFUSAL_TOKEN_NOT_CONFIGURED:
-        fail_service_token(doctor, "refused: the account has no token yet");
+        fail_service_token(doctor, PROBLEM_NO_TOKEN, "refused: the account has no token yet");
         break;
     case REFUSAL_ACCOUNT_MISMATCH:
         fail_other_account(doctor);
@@ -122,13 +104,16 @@ static void report_refusal(struct doctor *doctor, const char *text)
         fail_account(doctor);
         break;
     case REFUSAL_UNEXPLAINED:
-        fail_hidden(doctor);
+        fail_service_token(doctor, PROBLEM_HIDDEN,
+            "refused, and the deployment does not say why: the token is wrong or was replaced, the "
+            "account does not exist, or the token belongs to another account");
         break;
     case REFUSAL_FUNCTION_UNKNOWN:
-        fail_deployment(doctor, url_fix, "not a Mission Control backend");
+        fail_deployment(
+            doctor, convex_problem_fix(PROBLEM_OTHER_BACKEND), "not a Mission Control backend");
         break;
     case REFUSAL_NONE:
-        fail_deployment(doctor, "check the deployment's dashboard and log", text);
+        fail_deployment(doctor, convex_problem_fix(PROBLEM_FUNCTION), text);
         break;
     }
 }
@@ -138,7 +123,8 @@ static void accept_agents(struct doctor *doctor, json_t *value)
 {
     if (!json_is_array(value)) {
         json_decref(value);
-        fail_deployment(doctor, url_fix, "listAgents: the result is not an array");
+        fail_deployment(
+            doctor, convex_problem_fix(PROBLEM_URL), "listAgents: the result is not an array");
         return;
     }
     doctor->agents = value;
@@ -163,7 +149,7 @@ static void check_credentials(struct doctor *doctor, struct convex *convex)
         report_refusal(doctor, error.text);
         break;
     case CONVEX_REJECTED:
-        fail_deployment(doctor, url_fix, error.text);
+        fail_deployment(doctor, convex_problem_fix(PROBLEM_URL), error.text);
         break;
     default:
         fail_deployment(doctor,
@@ -187,8 +173,8 @@ static const char *reach_backend(struct doctor *doctor)
         /* Without memory the plain URL will do: any HTTP answer counts. */
         .probe_url = probe_url.failed ? doctor->config->convex_url : probe_url.data,
         .names = {"backend name", "backend connection", "backend TLS", deployment_check},
-        .connect_fix = "check CONVEX_URL, and that no firewall or proxy blocks this machine",
-        .answer_fix = url_fix,
+        .connect_fix = convex_problem_fix(PROBLEM_CONNECTION),
+        .answer_fix = convex_problem_fix(PROBLEM_URL),
     };
     const char *failed = doctor_reach(doctor, &server);
     text_fini(&probe_url);

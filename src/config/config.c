@@ -99,7 +99,9 @@ void option_show(
     char quoted[QUOTED_BYTES];
     text_quote(quoted, sizeof quoted, value, strlen(value));
     bool is_cut = strlen(value) >= sizeof quoted;
-    snprintf(shown, OPTION_SHOWN_BYTES, "\"%s\"%s", quoted, is_cut ? "..." : "");
+    /* Its own quotes are often what is wrong with it, and would not be told from ours. */
+    char mark = strchr(quoted, '"') != NULL ? '\'' : '"';
+    snprintf(shown, OPTION_SHOWN_BYTES, "%c%s%c%s", mark, quoted, mark, is_cut ? "..." : "");
 }
 
 /* Where the option's value was found, in parentheses; nothing for a default. */

@@ -86,6 +86,27 @@ static bool value_is_placeholder(const struct option *option, const char *value)
     return false;
 }
 
+/* Whether it is an example of the documents as it stands, or names a host that is nobody's. */
+static bool value_is_example(const struct option *option, const char *value)
+{
+    if (option == &config_options[OPTION_ACCOUNT_ID] ||
+        option == &config_options[OPTION_CONVEX_URL])
+        return strcmp(value, option->example) == 0;
+    return (option == &config_options[OPTION_BOARD_URL] ||
+               option == &config_options[OPTION_HEALTH_ALLOWED_HOSTS]) &&
+           strstr(value, "example.com") != NULL;
+}
+
+/* Only warned of: in a trial it may be meant. */
+static void check_example(const struct option *option, const char *value, struct problems *problems)
+{
+    if (!value_is_example(option, value))
+        return;
+    option_report(option, value, problems,
+        "is an example from the documents; expected the value of your own account or host");
+    problems->items[problems->count - 1].severity = PROBLEM_WARNING;
+}
+
 /* The deployment that a page of Convex's dashboard is about: .../d/NAME. Empty if it is not there.
  */
 static struct text_span find_deployment(const char *url)
@@ -180,6 +201,8 @@ int mistakes_check(const struct option *option, const char *value, struct proble
         result = check_address(option, value, problems);
     if (result == 0 && !problems->failed)
         check_upgrade_mode(option, value, problems);
+    if (result == 0 && !problems->failed)
+        check_example(option, value, problems);
     return result;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "config/usage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "config/options.h"
@@ -98,14 +99,30 @@ static int usage_reject(const char *argument, struct error *error)
     return error_set(error, ERROR_INVALID, "unknown argument \"%s\"; see --help", quoted);
 }
 
+/* With the commands that there are; a word that begins with a dash is meant as an option. */
+static int usage_reject_command(const char *word, struct error *error)
+{
+    char quoted[80];
+    char names[160] = "";
+    if (word[0] == '-' || word[0] == '\0')
+        return usage_reject(word, error);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", commands[i].name);
+    }
+    text_quote(quoted, sizeof quoted, word, strlen(word));
+    return error_set(error, ERROR_INVALID,
+        "unknown command \"%s\"; expected one of %s, or none to run the service", quoted, names);
+}
+
 /* Consumes a command, or one of its operands. *command is COMMANDS until there is a command. */
 static int usage_take_word(
     const char *word, size_t *command, struct arguments *arguments, struct error *error)
 {
     if (*command == COMMANDS) {
         *command = usage_find_command(word);
-        if (word[0] == '-' || *command == COMMANDS)
-            return usage_reject(word, error);
+        if (*command == COMMANDS)
+            return usage_reject_command(word, error);
         if (commands[*command].action > arguments->action)
             arguments->action = commands[*command].action;
         return 0;

@@ -27,7 +27,9 @@
  */
 #include "delivery/poller.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend/service.h"
 #include "base/log.h"
@@ -57,13 +59,14 @@ struct delivery_poller {
 
     /* Only of the thread. */
     struct page_limit page_limit;
-    unsigned failures;    /* polls in a row */
-    unsigned recoveries;  /* of these, those made because another call had succeeded */
-    bool is_backend_away; /* the last poll failed as any other call would have */
-    size_t listed;        /* rows of the last page */
-    uint64_t digest;      /* of the ids in it, in whatever order */
-    bool polled;          /* a poll has succeeded */
-    bool logged_refused;  /* invalid ids are logged once, not at each poll */
+    unsigned failures;           /* polls in a row */
+    enum convex_problem problem; /* of the last poll */
+    unsigned recoveries;         /* of these, those made because another call had succeeded */
+    bool is_backend_away;        /* the last poll failed as any other call would have */
+    size_t listed;               /* rows of the last page */
+    uint64_t digest;             /* of the ids in it, in whatever order */
+    bool polled;                 /* a poll has succeeded */
+    bool logged_refused;         /* invalid ids are logged once, not at each poll */
 };
 
 void page_limit_init(struct page_limit *limit)
@@ -142,42 +145,32 @@ static void record_good_page(struct delivery_poller *poller, const struct notifi
     if (poller->failures > 0 || !poller->polled)
         stats_changed(stats);
     poller->failures = 0;
+    poller->problem = PROBLEM_NONE;
     poller->recoveries = 0;
     poller->is_backend_away = false;
     poller->polled = true;
 }
 
-/* Only development deployments say so; a hint for the operator, never a decision. */
-static bool refuses_credentials(const char *text)
+/* The error, and what a person can do about it, as one of the last errors. */
+static void record_poll_error(
+    const struct delivery_poller *poller, enum convex_problem problem, const char *text)
 {
-    switch (service_refusal_parse(text)) {
-    case REFUSAL_TOKEN_INVALID:
-    case REFUSAL_TOKEN_NOT_CONFIGURED:
-    case REFUSAL_ACCOUNT_MISMATCH:
-    case REFUSAL_ACCOUNT_UNKNOWN:
-        return true;
-    default:
-        return false;
-    }
+    char advised[STATS_TEXT_BYTES];
+    const char *fix = convex_problem_fix(problem);
+    /* What does not fit is the end of what the backend said, not of what to do. */
+    int room = (int)(sizeof advised - strlen(fix) - sizeof "; ");
+    snprintf(advised, sizeof advised, "%.*s%s%s", room, text, fix[0] != '\0' ? "; " : "", fix);
+    stats_delivery_failed(poller->parts.stats, advised);
 }
 
-static void log_hint(
-    const struct delivery_poller *poller, enum convex_outcome outcome, const char *text)
+/* Once for each problem: the page has it for as long as it lasts. */
+static void log_problem(struct delivery_poller *poller, enum convex_problem problem)
 {
-    const char *url = convex_url(poller->parts.convex);
-    if (outcome == CONVEX_FUNCTION_ERROR && refuses_credentials(text))
-        log_error(component,
-            "The backend refuses the service token. SERVICE_TOKEN must come from the deployment "
-            "%s; generate it again there for this account",
-            url);
-    else if (outcome == CONVEX_FUNCTION_ERROR)
-        log_error(component,
-            "If this persists, check that SERVICE_TOKEN and ACCOUNT_ID belong to the deployment "
-            "%s, "
-            "and that it is not paused or over its plan's limits",
-            url);
-    else if (outcome == CONVEX_REJECTED)
-        log_error(component, "Check CONVEX_URL: %s does not answer as a Convex deployment", url);
+    if (problem != PROBLEM_NONE && problem != poller->problem)
+        log_error(component, "The backend at %s cannot be polled: %s; %s",
+            convex_url(poller->parts.convex), convex_problem_cause(problem),
+            convex_problem_fix(problem));
+    poller->problem = problem;
 }
 
 /*
@@ -191,25 +184,25 @@ static bool page_may_be_too_large(enum convex_outcome outcome, const struct erro
 }
 
 static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
-    enum convex_outcome outcome, const struct error *error)
+    enum convex_outcome outcome, enum convex_problem problem, const struct error *error)
 {
     const struct config *config = poller->parts.config;
     poller->failures++;
     poller->is_backend_away = outcome == CONVEX_UNAVAILABLE && error->code != ERROR_TOO_LARGE;
     if (page_may_be_too_large(outcome, error))
         page_limit_failed(&poller->page_limit, limit, clock_monotonic_ms());
+    atomic_store(&poller->parts.stats->poll_problem, problem);
     atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
-    stats_delivery_failed(poller->parts.stats, error->text);
+    record_poll_error(poller, problem, error->text);
     int64_t delay_ms = backoff_ms(poller->failures, config->delivery_backoff_base_ms,
         config->delivery_backoff_max_ms, backoff_random_unit());
     log_event(LOG_LEVEL_ERROR, component,
         LOG_FIELDS(LOG_NUMBER("failures", poller->failures), LOG_NUMBER("limit", limit),
             LOG_NUMBER("retry_ms", delay_ms)),
         "Poll error: %s", error->text);
-    if (poller->failures == 1) {
+    if (poller->failures == 1)
         stats_changed(poller->parts.stats);
-        log_hint(poller, outcome, error->text);
-    }
+    log_problem(poller, problem);
     return delay_ms;
 }
 
@@ -303,10 +296,12 @@ static int64_t offer_page(struct delivery_poller *poller, const struct notificat
 static int64_t poll_once(struct delivery_poller *poller)
 {
     struct trace trace;
+    enum convex_problem problem = PROBLEM_NONE;
     const struct service service = {.convex = poller->parts.convex,
         .client = poller->client,
         .trace = &trace,
-        .for_loop = true};
+        .for_loop = true,
+        .problem = &problem};
     struct notification_page page;
     struct error error;
     unsigned limit = next_limit(poller);
@@ -316,7 +311,7 @@ static int64_t poll_once(struct delivery_poller *poller)
     if (outcome == CONVEX_ABORTED)
         return poller->parts.config->delivery_interval_ms;
     if (outcome != CONVEX_SUCCESS)
-        return poll_failed(poller, limit, outcome, &error);
+        return poll_failed(poller, limit, outcome, problem, &error);
     int64_t delay_ms = offer_page(poller, &page, limit, began_at_ms);
     notification_page_fini(&page);
     return delay_ms;

@@ -36,6 +36,7 @@ void runtime_health_read(
         .list_full = atomic_load(&stats->list_full),
         .profiles_broken = atomic_load(&stats->profiles_broken),
         .poll_failures = atomic_load(&stats->consecutive_poll_failures),
+        .poll_problem = (enum convex_problem)atomic_load(&stats->poll_problem),
         .last_poll_ms = atomic_load(&stats->last_poll_ms),
         .has_child = sources->supervisor != NULL,
         .agents_with_work = view.agents_with_work,
@@ -124,6 +125,18 @@ const char *runtime_health_label(enum health_trouble trouble)
     return troubles[trouble].label;
 }
 
+/* With what to do about it, where that is known. */
+static void append_backend_trouble(struct text *text, const struct runtime_health *health)
+{
+    if (health->poll_failures == 0)
+        text_append(text, "The backend has not answered a poll yet");
+    else if (health->poll_problem == PROBLEM_NONE)
+        text_append(text, "The backend cannot be polled");
+    else
+        text_printf(text, "The backend cannot be polled: %s; %s",
+            convex_problem_cause(health->poll_problem), convex_problem_fix(health->poll_problem));
+}
+
 void runtime_health_append_sentence(
     struct text *text, const struct runtime_health *health, enum health_trouble trouble)
 {
@@ -133,8 +146,7 @@ void runtime_health_append_sentence(
                                                     : "No agent can be asked",
             health->breaker.reason);
     else if (trouble == TROUBLE_BACKEND)
-        text_append(text, health->poll_failures > 0 ? "The backend cannot be polled"
-                                                    : "The backend has not answered a poll yet");
+        append_backend_trouble(text, health);
     else if (trouble == TROUBLE_BACKEND_VERSION)
         text_printf(text, "The backend is version %s, but BACKEND_VERSION=%s is set",
             backend_version_words[health->seen_version],

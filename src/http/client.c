@@ -348,15 +348,57 @@ static enum http_failure client_classify(
     return code == CURLE_OPERATION_TIMEDOUT ? HTTP_TIMED_OUT : HTTP_LOST;
 }
 
-/* How OpenSSL takes bytes that are no TLS; HTTP/1 is answered by plain servers in this way. */
-static bool reason_is_plain_http(enum http_step step, const char *reason)
+static bool has_any(const char *reason, const char *const *signs, size_t count)
 {
-    static const char *const signs[] = {
-        "wrong version number", "packet length too long", "http request", "record layer failure"};
-    for (size_t i = 0; step == HTTP_STEP_TLS && i < sizeof signs / sizeof signs[0]; i++)
+    for (size_t i = 0; i < count; i++)
         if (strstr(reason, signs[i]) != NULL)
             return true;
     return false;
+}
+
+/* How OpenSSL takes bytes that are not TLS; plain servers answer with HTTP/1 in this way. */
+static bool reason_is_plain_http(const char *reason)
+{
+    static const char *const signs[] = {
+        "wrong version number", "packet length too long", "http request", "record layer failure"};
+    return has_any(reason, signs, sizeof signs / sizeof signs[0]);
+}
+
+/*
+ * A plain server may as well end the connection at once: whether its answer is read before that
+ * depends on which is faster. A TLS server that dies looks the same, and one that refuses us does
+ * not, as it sends an alert.
+ */
+static bool reason_is_broken_handshake(const char *reason)
+{
+    static const char *const signs[] = {"SSL_ERROR_SYSCALL", "unexpected eof", "onnection reset",
+        "roken pipe", "onnection aborted"};
+    return has_any(reason, signs, sizeof signs / sizeof signs[0]);
+}
+
+/* Why the TLS handshake, or for a reset what came right before it, did not succeed. */
+static void response_set_tls_reason(
+    CURLcode code, const char *reason, struct http_response *response)
+{
+    char quote[CURL_ERROR_SIZE];
+    text_quote(quote, sizeof quote, reason, strlen(reason));
+    for (size_t end = strlen(quote); end > 0 && quote[end - 1] == ' '; end--)
+        quote[end - 1] = '\0';
+    if (reason_is_plain_http(reason))
+        snprintf(response->reason, sizeof response->reason,
+            "the URL says https, but this port does not answer with TLS: it is probably plain "
+            "http, or the wrong port");
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        snprintf(response->reason, sizeof response->reason,
+            "no answer to the TLS handshake (%s): the server hangs, or speaks http, not https",
+            quote);
+    else if (reason_is_broken_handshake(reason))
+        snprintf(response->reason, sizeof response->reason,
+            "the connection ended in the TLS handshake (%s): the server has a problem, or speaks "
+            "http, not https",
+            quote);
+    else
+        text_copy(response->reason, sizeof response->reason, quote);
 }
 
 static void response_set_reason(
@@ -370,10 +412,8 @@ static void response_set_reason(
             client->request->response_limit_bytes);
     else if (response->failure == HTTP_ABORTED)
         text_copy(response->reason, sizeof response->reason, aborted);
-    else if (reason_is_plain_http(response->step, reason))
-        snprintf(response->reason, sizeof response->reason,
-            "the URL says https, but this port does not answer with TLS: it is probably plain "
-            "http, or the wrong port");
+    else if (response->step == HTTP_STEP_TLS)
+        response_set_tls_reason(code, reason, response);
     else
         text_quote(response->reason, sizeof response->reason, reason, strlen(reason));
 }

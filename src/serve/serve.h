@@ -83,13 +83,18 @@ enum {
     TREND_SAMPLES = 180,
     TREND_INTERVAL_MS = 10 * 1000,
     TREND_BUCKETS = 15, /* of METRIC_DELIVERY, including the one without a bound */
+    TREND_TIMED = 30,   /* intervals that a quantile is over: five minutes */
 };
 
-/* One interval. p50_ms and p95_ms are -1 if nothing was delivered in it. */
+/*
+ * One interval. The quantiles are over TREND_TIMED intervals that end with it, as the few
+ * deliveries of one would say nothing; -1 if nothing was delivered in them.
+ */
 struct trend_sample {
     int32_t lasted_ms; /* TREND_INTERVAL_MS, unless it has not ended or was taken late */
     int32_t delivered;
     int32_t failed;
+    int32_t timed;  /* deliveries that the quantiles are of */
     int32_t p50_ms; /* of whole deliveries */
     int32_t p95_ms;
     int32_t ready; /* this and the rest: at the end of the interval */
@@ -105,12 +110,14 @@ struct trend_mark {
     int64_t buckets[TREND_BUCKETS];
 };
 
-/* The last half hour. Used by one thread, so it has no lock; all its memory is in here (6 KiB). */
+/* The last half hour. Used by one thread, so it has no lock; all its memory is in here (11 KiB). */
 struct trend {
     struct trend_sample samples[TREND_SAMPLES];
-    size_t next;            /* index of the next sample */
-    size_t count;           /* at most TREND_SAMPLES */
-    struct trend_mark mark; /* at the end of the last sample */
+    size_t next;                               /* index of the next sample */
+    size_t count;                              /* at most TREND_SAMPLES */
+    struct trend_mark mark;                    /* at the end of the last sample */
+    size_t taken;                              /* samples ever taken */
+    int64_t timed[TREND_TIMED][TREND_BUCKETS]; /* at the ends of the last ones, by their number */
     const struct metrics *metrics;
     struct send_queue *queue;
 };

@@ -4,8 +4,8 @@
  *
  * The history is a ring of 180 samples, one per 10 s. A sample holds the difference between the
  * counters at the end of its interval and at the end of the one before (trend_mark), quantiles from
- * the differences of the histogram's buckets, and the queue's gauges. It is written and read by the
- * HTTP server's thread only and takes no lock; the counters are atomic.
+ * the differences of the histogram's buckets over five minutes, and the queue's gauges. It is
+ * written and read by the HTTP server's thread only and takes no lock; the counters are atomic.
  *
  * Every other part of the response copies what its module publishes, under that module's own lock
  * and one at a time, so the parts may differ by what happened in between. That does not matter to a
@@ -41,6 +41,7 @@ void trend_init(
     trend->metrics = metrics;
     trend->queue = queue;
     read_trend_mark(&trend->mark, metrics, now_ms);
+    memcpy(trend->timed[0], trend->mark.buckets, sizeof trend->timed[0]);
 }
 
 static int32_t clamp_int32(int64_t number)
@@ -63,25 +64,38 @@ static int32_t delivery_quantile_ms(const int64_t *counts, double share)
     return found_us < 0 ? -1 : clamp_int32(found_us / 1000);
 }
 
+/* Fills in the quantiles over the last intervals, the current one included. */
+static void time_deliveries(
+    struct trend_sample *sample, const struct trend *trend, const struct trend_mark *end)
+{
+    size_t oldest = trend->taken < TREND_TIMED ? 0 : (trend->taken + 1) % TREND_TIMED;
+    const int64_t *begin = trend->timed[oldest];
+    int64_t counts[TREND_BUCKETS];
+    int64_t total = 0;
+    for (size_t i = 0; i < TREND_BUCKETS; i++) {
+        counts[i] = end->buckets[i] - begin[i];
+        total += counts[i];
+    }
+    sample->timed = clamp_int32(total);
+    sample->p50_ms = delivery_quantile_ms(counts, 0.5);
+    sample->p95_ms = delivery_quantile_ms(counts, 0.95);
+}
+
 /* The queue's gauges are those of now, which is the end of the interval. */
 static void fill_trend_sample(struct trend_sample *sample, const struct trend *trend,
     const struct trend_mark *begin, const struct trend_mark *end)
 {
     struct send_queue_view view;
-    int64_t counts[TREND_BUCKETS];
     send_queue_snapshot(trend->queue, &view);
-    for (size_t i = 0; i < TREND_BUCKETS; i++)
-        counts[i] = end->buckets[i] - begin->buckets[i];
     *sample = (struct trend_sample){
         .lasted_ms = clamp_int32(end->at_ms - begin->at_ms),
         .delivered = clamp_int32(end->delivered - begin->delivered),
         .failed = clamp_int32(end->failed - begin->failed),
-        .p50_ms = delivery_quantile_ms(counts, 0.5),
-        .p95_ms = delivery_quantile_ms(counts, 0.95),
         .ready = clamp_int32((int64_t)view.ready),
         .waiting = clamp_int32((int64_t)view.waiting),
         .busy = clamp_int32((int64_t)view.running),
     };
+    time_deliveries(sample, trend, end);
 }
 
 void trend_peek(const struct trend *trend, int64_t now_ms, struct trend_sample *sample)
@@ -97,6 +111,8 @@ void trend_take(struct trend *trend, int64_t now_ms)
     read_trend_mark(&now, trend->metrics, now_ms);
     fill_trend_sample(&trend->samples[trend->next], trend, &trend->mark, &now);
     trend->mark = now;
+    trend->taken++;
+    memcpy(trend->timed[trend->taken % TREND_TIMED], now.buckets, sizeof now.buckets);
     trend->next = (trend->next + 1) % TREND_SAMPLES;
     if (trend->count < TREND_SAMPLES)
         trend->count++;
@@ -326,10 +342,10 @@ static json_t *json_agents(const struct routes_sources *sources)
 /* A row in the order of "columns", since keys would make up most of the response. */
 static json_t *json_trend_sample(const struct trend_sample *sample)
 {
-    return json_pack("[i, i, i, o, o, i, i, i]", sample->lasted_ms, sample->delivered,
+    return json_pack("[i, i, i, o, o, i, i, i, i]", sample->lasted_ms, sample->delivered,
         sample->failed, sample->p50_ms >= 0 ? json_integer(sample->p50_ms) : json_null(),
         sample->p95_ms >= 0 ? json_integer(sample->p95_ms) : json_null(), sample->ready,
-        sample->waiting, sample->busy);
+        sample->waiting, sample->busy, sample->timed);
 }
 
 /* The last sample is the current interval, which has not ended. */
@@ -341,9 +357,10 @@ static json_t *json_history(const struct trend *trend)
         json_array_append_new(samples, json_trend_sample(trend_at(trend, i)));
     trend_peek(trend, clock_monotonic_ms(), &now);
     json_array_append_new(samples, json_trend_sample(&now));
-    return json_pack("{s:i, s:i, s:[s, s, s, s, s, s, s, s], s:o}", "intervalMs",
+    return json_pack("{s:i, s:i, s:[s, s, s, s, s, s, s, s, s], s:o}", "intervalMs",
         (int)TREND_INTERVAL_MS, "longestMs", (int)trend_max_ms(), "columns", "lastedMs",
-        "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "samples", samples);
+        "delivered", "failed", "p50Ms", "p95Ms", "ready", "waiting", "busy", "timed", "samples",
+        samples);
 }
 
 /* Before it is a trouble (HEALTH_MAX_AGE_MS), and after what a restart of the gateway explains. */
@@ -367,7 +384,7 @@ static json_t *state_warnings(
     json_t *unusable = json_body_unusable_slugs(sources);
     struct stats_error errors[STATS_SOURCES];
     stats_errors(sources->stats, errors);
-    if (health->oldest_failing_ms != 0 &&
+    if (health->oldest_failing_ms != 0 && !runtime_health_has(health, TROUBLE_OLD_FAILURES) &&
         health->now_ms - health->oldest_failing_ms > FAILING_WARNING_MS)
         add_warning(warnings, "A notification is over a minute old, and its attempts fail");
     if (json_array_size(missing) > 0)

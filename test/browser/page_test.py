@@ -9,6 +9,7 @@ from harness import ACCOUNT, GATEWAY_TOKEN, SECRET, Harness, wait_for
 from webdriver import Browser
 
 MARKUP = "<img src=x onerror=alert(1)>"
+SHORT_ACCOUNT = ACCOUNT[:8] + "\u2026"
 SCRIPT = "</script><script>document.title='injected'</script>"
 HOSTILE = [MARKUP, SCRIPT, "a\"b&amp;<b>c</b>"]
 
@@ -81,9 +82,12 @@ def test_idle_page_renders(browser, harness):
     browser.open(harness.page())
     wait_for_state(browser, "Healthy")
     expect(browser.run("return document.title") ==
-           "Healthy - %s - %s - Mission Control runtime" % (ACCOUNT, socket.gethostname()),
+           "Healthy - %s - %s - Mission Control runtime" % (SHORT_ACCOUNT, socket.gethostname()),
            "wrong title")
-    expect(browser.text("#account") == ACCOUNT, "the header does not name the account")
+    expect(browser.text("#account") == SHORT_ACCOUNT, "the header does not name the account")
+    expect(browser.run("return document.getElementById('account').title") == ACCOUNT,
+           "the whole account is not shown on hover")
+    expect(ACCOUNT in browser.text("#versions"), "the whole account is nowhere")
     expect(browser.text("#where") == "%s, 127.0.0.1:%d" % (socket.gethostname(), harness.runtime.port),
            "the header does not name the host: " + browser.text("#where"))
     expect(browser.run("return document.getElementById('board').href") == BOARD,
@@ -165,11 +169,26 @@ def test_latency_beyond_the_histogram_is_shown_as_a_bound(browser, harness):
     expect(longest_ms == 900000, "unexpected last bound of the histogram")
     for took_ms, half, most in ((900000, "over 15 min", "at least 5 % take over 15 min"),
                                 (890000, "14 min 50 s", "95 % within 14 min 50 s")):
-        sample = {"p50Ms": took_ms, "p95Ms": took_ms}
+        sample = {"p50Ms": took_ms, "p95Ms": took_ms, "timed": 20}
         expect(browser.run("return medianText(...arguments)", sample, longest_ms) == half,
                "wrong median for %d ms" % took_ms)
         expect(browser.run("return p95Text(...arguments)", sample, longest_ms) == most,
                "wrong p95 for %d ms" % took_ms)
+
+
+def test_few_deliveries_have_no_percentile(browser, harness):
+    """The runtime has delivered 12 so far; of a single one 95 % say nothing at all."""
+    more = browser.run("""
+        return [...document.querySelectorAll("#tiles > div")].find((tile) =>
+          tile.querySelector("dt").textContent === "Time to deliver").querySelector(".more").textContent""")
+    expect(re.fullmatch(r"median of (1[2-9]) deliveries", more), "the tile says " + more)
+    expect("95th percentile, of 20 or more: none" in browser.text("#charts"), "the chart has one")
+    for timed, text in ((1, "median of 1 delivery"), (19, "median of 19 deliveries"), (20, "95 % within 3.0 s")):
+        sample = {"p50Ms": 1000, "p95Ms": 3000, "timed": timed}
+        expect(browser.run("return p95Text(...arguments)", sample, 900000) == text,
+               "wrong text for %d deliveries" % timed)
+        shown = browser.run("return CHARTS[1].series[1][1](arguments[0])", sample)
+        expect(shown == (3 if timed >= 20 else None), "the chart has a point of %d" % timed)
 
 
 def test_limited_circuit_breaker_is_shown(browser, harness):

@@ -98,6 +98,56 @@ def test_tour_mentions_an_agent(browser, board):
     wait_for(lambda: "friday here." in browser.text("#thread"), "the reply is missing")
 
 
+def end_distance(browser):
+    """How far the thread is from its end, in pixels."""
+    return browser.run("""
+        const part = document.getElementById("messages");
+        return part.scrollHeight - part.clientHeight - part.scrollTop;""")
+
+
+def test_newest_message_stays_in_sight_when_the_tour_opens(browser, board):
+    """The thread has replies by now, of which not all fit."""
+    choose(browser, "Plan the launch")
+    wait_for(lambda: "friday here." in browser.text("#thread"), "the thread is missing")
+    for is_open in (False, True, False, True):
+        before = browser.run("return document.getElementById('messages').clientHeight")
+        browser.run("document.getElementById('tour').open = arguments[0]", is_open)
+        wait_for(lambda before=before: browser.run(
+            "return document.getElementById('messages').clientHeight") != before or is_open,
+            "the tour takes no room")
+        wait_for(lambda: end_distance(browser) < 2, "the newest message is out of sight")
+    browser.run("document.getElementById('messages').scrollTop = 0")
+    wait_for(lambda: browser.run("return !isAtEnd"), "going up is not noticed")
+    browser.run("document.getElementById('tour').open = false")
+    wait_for(lambda: browser.run("return document.getElementById('messages').scrollTop") == 0,
+             "a reader of older messages is taken to the newest")
+    browser.run("document.getElementById('tour').open = true")
+
+
+def test_tour_on_a_phone_shows_the_thread(browser, board):
+    browser.set_width(390, 844)
+    browser.open(board.base + "/")
+    wait_for(lambda: browser.text("#runtime") == "Runtime online", "the runtime is not online")
+    expect(browser.run("return document.body.dataset.view") == "list", "it does not open at the list")
+    browser.run("document.getElementById('tour').open = true")
+    start_tour(browser, "mention")
+    wait_for(lambda: browser.run("return document.body.dataset.view") == "thread",
+             "the thread is not shown")
+    expect(browser.run("return !document.getElementById('tour-buttons').checkVisibility() || !tour.running"),
+           "buttons that cannot be used take the thread's room")
+    wait_for_end(browser)
+    wait_for(lambda: end_distance(browser) < 2, "the reply is out of sight")
+    height = browser.run("return document.getElementById('messages').clientHeight")
+    expect(9 * 15 <= height <= 844 - 200, "the thread has %d px" % height)
+    below = browser.run("""
+        const bottom = (selector) => document.querySelector(selector).getBoundingClientRect().bottom;
+        return bottom("#send") - bottom("main");""")
+    expect(below < 0, "Send hangs %d px out of its card" % below)
+    browser.set_width(1280, 800)
+    browser.open(board.base + "/")
+    wait_for(lambda: browser.text("#runtime") == "Runtime online", "the runtime is not online")
+
+
 def replies_of(board, agent):
     author = board.id_of("agents", agent)
     return [one for one in board.state("messages")["messages"] if one["authorId"] == author]

@@ -278,6 +278,25 @@ static void test_hanging_agent_delays_no_other(void **state)
     json_decref(rows);
 }
 
+/* By the backend's own door, or by a proxy that stands before it. */
+static void test_refused_login_is_reported_with_its_fix(void **state)
+{
+    struct test_env *env = *state;
+    json_t *rule = json_pack("{s:s, s:i, s:s}", "behaviour", "status", "status", 401, "body",
+        "{\"code\":\"Unauthorized\"}");
+    board_backend_fault(env, rule);
+    test_env_start_runtime(env, NULL);
+    test_env_wait_words(env, "/status",
+        "[\"The backend cannot be polled: it, or a proxy in front of it, refuses our credentials; "
+        "check that SERVICE_TOKEN and ACCOUNT_ID",
+        true);
+    test_env_wait_words(env, "/status",
+        "HTTP 401: {\\\"code\\\":\\\"Unauthorized\\\"}; check that SERVICE_TOKEN", true);
+    board_clear_faults(env);
+    test_env_wait_words(env, "/status", "refuses our credentials; ", false);
+    test_env_stop_runtime(env);
+}
+
 static void test_wrong_service_token_is_reported_without_the_token(void **state)
 {
     struct test_env *env = *state;
@@ -285,10 +304,24 @@ static void test_wrong_service_token_is_reported_without_the_token(void **state)
     board_load_one(env, id);
     test_env_start_runtime(
         env, STRINGS("SERVICE_TOKEN=mc_service_" TEST_ACCOUNT "_wrong-secret-value"));
-    test_env_wait_log(env, "The backend refuses the service token. SERVICE_TOKEN must come from ");
+    test_env_wait_log(env, "cannot be polled: it refuses the service token, which is wrong or was "
+                           "replaced; create a new service token");
     assert_false(process_has_output(&env->runtime, "wrong-secret-value"));
     assert_true(test_env_health_has(env, "/health", "\"degraded\""));
     assert_false(test_env_health_has(env, "/health", "wrong-secret-value"));
+    assert_false(test_env_health_has(env, "/status", "wrong-secret-value"));
+    test_env_wait_words(env, "/status",
+        "\"The backend cannot be polled: it refuses the service token, which is wrong or was "
+        "replaced; create a new service token for the account on the board and set SERVICE_TOKEN "
+        "to it\"",
+        true);
+    test_env_wait_words(env, "/status",
+        "\"text\":\"listUndeliveredNotifications: Server Error Uncaught Error: Invalid service "
+        "token; "
+        "create a new service token for the account on the board",
+        true);
+    assert_false(test_env_health_has(env, "/status", "actions.ts"));
+    assert_false(process_has_output(&env->runtime, "actions.ts"));
     assert_int_equal(board_requests_for(env, id), 0);
     test_env_stop_runtime(env);
 }
@@ -303,7 +336,7 @@ static void test_redirect_is_reported_not_followed(void **state)
                  "behaviour", "status", "status", 307, "headers", "Location", location));
     test_env_start_runtime(env, NULL);
     test_env_wait_log(env, "HTTP 307");
-    test_env_wait_log(env, "Check CONVEX_URL");
+    test_env_wait_log(env, "it does not answer as a Convex deployment; check CONVEX_URL: ");
     test_env_stop_runtime(env);
 }
 
@@ -338,6 +371,7 @@ int main(void)
         TEST_ON_BOTH(test_notifications_of_a_deleted_agent_or_task_are_skipped),
         TEST_ON_BOTH(test_thousands_of_stuck_notifications_can_be_listed),
         TEST_ON_BOTH(test_hanging_agent_delays_no_other),
+        TEST_IN_ENV(test_refused_login_is_reported_with_its_fix),
         TEST_IN_ENV(test_wrong_service_token_is_reported_without_the_token),
         TEST_IN_ENV(test_redirect_is_reported_not_followed),
         TEST_ON_BOTH(test_disabled_gateway_reads_no_context),

@@ -374,7 +374,8 @@ static void test_runtime_that_cannot_be_asked_has_to_be_stopped(void **state)
         STRINGS(owner, "the runtime cannot be asked", "has to be stopped first"));
     expect_output(env, 75, STRINGS("spool", "drop", "js_late"), STRINGS(owner));
     assert_true(state_file_exists(env, "dead/js_late.json"));
-    expect_output(env, 69, STRINGS("hold"), STRINGS("no runtime listens on"));
+    expect_output(env, 69, STRINGS("hold"),
+        STRINGS("no runtime listens on", "; is it running, with this STATE_DIR?"));
     test_env_stop_runtime(env);
     expect_output(env, 0, STRINGS("spool", "drop", "js_late"), STRINGS("js_late: dropped"));
 }

@@ -160,6 +160,8 @@ static void test_old_notification_that_fails(void **state)
     json_decref(rows);
     test_env_start_runtime(env, STRINGS(FAST));
     expect_trouble(env, OLD_FAILURES, "old_failures");
+    test_env_wait_words(env, "/status", OLD_FAILURES, true);
+    assert_false(test_env_health_has(env, "/status", "over a minute old")); /* the same, once */
     board_clear_faults(env);
     test_env_wait(env, "delivered=2");
     expect_recovery(env);

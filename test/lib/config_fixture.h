@@ -11,7 +11,7 @@
 #include "tmp_dir.h"
 
 #define ACCOUNT "ACCOUNT_ID=k57abc"
-#define CONVEX "CONVEX_URL=https://happy-animal-123.convex.cloud"
+#define CONVEX "CONVEX_URL=https://happy-otter-42.convex.cloud"
 #define TOKEN_VALUE "mc_service_k57abc_9f8e7d6c5b4a3f2e"
 #define TOKEN "SERVICE_TOKEN=mc_service_k57abc_9f8e7d6c5b4a3f2e"
 #define HOME "HOME=/home/jo"

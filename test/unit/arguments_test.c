@@ -80,7 +80,10 @@ static void test_operands_follow_spool_only(void **state)
     assert_string_equal(arguments.env_file, "/tmp/x");
     expect_refused("doctor now", "unknown argument \"now\"");
     expect_refused("healthcheck doctor", "unknown argument \"doctor\"");
-    expect_refused("heal", "unknown argument \"heal\"");
+    expect_refused("heal",
+        "unknown command \"heal\"; expected one of healthcheck, doctor, spool, hold, release, "
+        "version, help, or none to run the service");
+    expect_refused("--heal", "unknown argument \"--heal\"; see --help");
     expect_refused("spool --all", "unknown argument \"--all\"");
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../lib/config_fixture.h"
+#include "config/options.h"
 
 static void test_service_token_must_match_the_account(void **state)
 {
@@ -372,7 +373,7 @@ static void test_quotes_that_became_part_of_a_value_are_reported(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED, "OPENCLAW_GATEWAY_COMMAND='/opt/gw' '--x'",
                            "OPENCLAW_GATEWAY_URL=\"http://localhost:1\""));
     assert_int_equal(LOAD(fixture, REQUIRED, "DROPLET_ID=\"3\""), 0);
-    must_report(fixture, "warning: DROPLET_ID \"\"3\"\" is in quotes");
+    must_report(fixture, "warning: DROPLET_ID '\"3\"' is in quotes");
     assert_string_equal(fixture->config.droplet_id, "\"3\"");
 }
 
@@ -407,18 +408,52 @@ static void test_placeholders_of_examples_are_refused(void **state)
         part);
 }
 
+/* As they are in .env.example, --help and the documents. */
+static void test_examples_are_warned_of(void **state)
+{
+    struct config_fixture *fixture = *state;
+    static const enum option_id ids[] = {OPTION_ACCOUNT_ID, OPTION_CONVEX_URL};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        const struct option *option = &config_options[ids[i]];
+        char setting[128];
+        char words[256];
+        snprintf(setting, sizeof setting, "%s=%s", option->name, option->example);
+        snprintf(words, sizeof words, "warning: %s \"%s\" is an example from the documents",
+            option->name, option->example);
+        LOAD(fixture, ids[i] == OPTION_ACCOUNT_ID ? CONVEX : ACCOUNT, TOKEN, HOME, setting);
+        must_report(fixture, words);
+    }
+    assert_int_equal(LOAD(fixture, REQUIRED, "BOARD_URL=https://board.example.com"), 0);
+    must_report(fixture,
+        "warning: BOARD_URL \"https://board.example.com\" is an example from the documents; "
+        "expected the value of your own account or host (from the environment)");
+    assert_int_equal(
+        LOAD(fixture, REQUIRED, "HEALTH_ALLOWED_HOSTS=runtime.example.com,board.lan"), 0);
+    must_report(fixture, "warning: HEALTH_ALLOWED_HOSTS \"runtime.example.com,board.lan\" is an");
+    must_load(fixture, LOAD(fixture, REQUIRED, "BOARD_URL=https://board.example.net"));
+}
+
+static void test_quoted_values_are_shown_in_other_quotes(void **state)
+{
+    struct config_fixture *fixture = *state;
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL=\"5000\""),
+        "DELIVERY_INTERVAL '\"5000\"' is in quotes");
+    must_fail_with(fixture, LOAD(fixture, REQUIRED, "DELIVERY_INTERVAL='5000'"),
+        "DELIVERY_INTERVAL \"'5000'\" is in quotes");
+}
+
 /* Pages for people, and paths that the runtime appends by itself. */
 static void test_addresses_of_pages_and_functions_are_refused(void **state)
 {
     struct config_fixture *fixture = *state;
     static const char *const backend[][2] = {
-        {"CONVEX_URL=https://dashboard.convex.dev/d/happy-animal-123/data",
+        {"CONVEX_URL=https://dashboard.convex.dev/d/happy-otter-42/data",
             "is a page of Convex's dashboard; expected the deployment's own URL, "
-            "https://happy-animal-123.convex.cloud"},
+            "https://happy-otter-42.convex.cloud"},
         {"CONVEX_URL=https://dashboard.convex.dev/t/team/project", "ends in .convex.cloud"},
-        {"CONVEX_URL=https://happy-animal-123.convex.cloud/api/",
+        {"CONVEX_URL=https://happy-otter-42.convex.cloud/api/",
             "ends in /api; expected the URL without it, because the runtime appends the paths by "
-            "itself: https://happy-animal-123.convex.cloud"},
+            "itself: https://happy-otter-42.convex.cloud"},
         {"CONVEX_URL=https://h.example/convex/api/query",
             "ends in /api/query; expected the URL without it, because the runtime appends the "
             "paths by itself: https://h.example/convex"},
@@ -538,6 +573,8 @@ int main(void)
         TEST(test_quotes_that_became_part_of_a_value_are_reported),
         TEST(test_misspelt_upgrade_mode_is_warned_of),
         TEST(test_placeholders_of_examples_are_refused),
+        TEST(test_examples_are_warned_of),
+        TEST(test_quoted_values_are_shown_in_other_quotes),
         TEST(test_addresses_of_pages_and_functions_are_refused),
         TEST(test_allowed_hosts_must_be_names),
         TEST(test_health_host_must_be_an_address_or_name),

@@ -254,7 +254,7 @@ static void test_description_is_an_env_file(void **state)
     config_describe(&fixture->config, &text);
     static const char *const lines[] = {
         "ACCOUNT_ID=k57abc  # env file\n",
-        "\nCONVEX_URL=https://happy-animal-123.convex.cloud  # environment\n",
+        "\nCONVEX_URL=https://happy-otter-42.convex.cloud  # environment\n",
         "\nSERVICE_TOKEN=***  # SERVICE_TOKEN_FILE\n",
         "\nCA_FILE=  # default\n",
         "\nOPENCLAW_GATEWAY_TOKEN=***  # default\n",

@@ -19,7 +19,7 @@ static void test_defaults_need_only_the_required_settings(void **state)
     must_load(fixture, LOAD(fixture, REQUIRED));
     const struct config *config = &fixture->config;
     assert_string_equal(config->account_id, "k57abc");
-    assert_string_equal(config->convex_url, "https://happy-animal-123.convex.cloud");
+    assert_string_equal(config->convex_url, "https://happy-otter-42.convex.cloud");
     assert_string_equal(config->service_token, TOKEN_VALUE);
     assert_string_equal(config->gateway_url, "http://127.0.0.1:18789");
     assert_string_equal(config->gateway_token, "local");
@@ -169,14 +169,14 @@ static void test_all_problems_are_reported_at_once(void **state)
 {
     struct config_fixture *fixture = *state;
     assert_int_equal(
-        LOAD(fixture, "CONVEX_URL=happy-animal-123.convex.cloud", "SERVICE_TOKEN=nonsense", HOME,
+        LOAD(fixture, "CONVEX_URL=happy-otter-42.convex.cloud", "SERVICE_TOKEN=nonsense", HOME,
             "HEALTH_PORT=99999", "DELIVERY_INTERVAL=5s", "LOG_LEVEL=loud",
             "OPENCLAW_GATEWAY_URL=https://far.example", "CA_FILE=/nowhere/ca.pem",
             "OPENCLAW_GATEWAY_TOKEN_FILE=/nowhere/token"),
         ERROR_INVALID);
     must_report(fixture, "error: ACCOUNT_ID is missing");
     must_report(fixture,
-        "error: CONVEX_URL \"happy-animal-123.convex.cloud\" does not begin with http:// or "
+        "error: CONVEX_URL \"happy-otter-42.convex.cloud\" does not begin with http:// or "
         "https://. Invalid CONVEX_URL. Expected a valid URL like "
         "https://happy-animal-123.convex.cloud.");
     must_report(fixture, "error: Invalid SERVICE_TOKEN format.");

@@ -1,5 +1,5 @@
-/* The HTTP client's connections: keep-alive probes, how long data may go unacknowledged, and what
- * closes one that is kept. */
+/* The HTTP client's connections: keep-alive probes, how long data may go unacknowledged, what
+ * closes one that is kept, and what is said of a server without TLS. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -158,11 +158,124 @@ static void test_connection_to_the_backend_is_closed_after_its_error(void **stat
     close(listen_fd);
 }
 
+/* How a server that does not speak TLS may take the beginning of a handshake. */
+enum manner {
+    CLOSES_AT_ONCE,
+    CLOSES_UNREAD,
+    READS_AND_CLOSES,
+    RESETS,
+    ANSWERS,
+    ALERTS,
+    KEEPS_SILENT
+};
+
+struct plain_server {
+    enum manner manner;
+    int listen_fd;
+    int connections; /* to serve */
+};
+
+static void treat_handshake(enum manner manner, int fd)
+{
+    static const char page[] = "<!DOCTYPE HTML><html><head><title>Error response</title>";
+    static const char alert[] = "\x15\x03\x03\x00\x02\x02\x28"; /* a failed handshake, fatal */
+    const struct linger at_once = {.l_onoff = 1};
+    char bytes[4096];
+    if (manner != CLOSES_AT_ONCE)
+        (void)!read(fd, bytes, manner == CLOSES_UNREAD ? 10 : sizeof bytes);
+    if (manner == RESETS)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    if (manner == ANSWERS)
+        (void)!write(fd, page, sizeof page - 1);
+    if (manner == ALERTS)
+        (void)!write(fd, alert, sizeof alert - 1);
+    if (manner == KEEPS_SILENT)
+        (void)!read(fd, bytes, sizeof bytes);
+}
+
+static void *serve_without_tls(void *argument)
+{
+    const struct plain_server *server = argument;
+    for (int i = 0; i < server->connections; i++) {
+        int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        treat_handshake(server->manner, fd);
+        close(fd);
+    }
+    return NULL;
+}
+
+/* Makes that many requests; the reason of each has to contain one of the words, and the last not.
+ */
+static void expect_reasons(enum manner manner, int attempts, const char *const words[2], bool named)
+{
+    static const atomic_bool never = false;
+    static const char *const headers[] = {NULL};
+    struct plain_server server = {.manner = manner, .connections = attempts};
+    struct ca_store *store;
+    struct http_client *client;
+    struct http_response response;
+    pthread_t thread;
+    unsigned port;
+    char url[64];
+    server.listen_fd = loopback_listen(4, &port);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u/", port);
+    assert_int_equal(ca_store_create(&store, NULL, NULL), 0);
+    assert_int_equal(http_client_create(&client, store, &never, NULL), 0);
+    assert_int_equal(thread_start(&thread, "plain", serve_without_tls, &server, NULL), 0);
+    const struct http_request request = {.url = url,
+        .headers = headers,
+        .timeout_ms = manner == KEEPS_SILENT ? 200 : 10000,
+        .response_limit_bytes = LIMIT_BYTES,
+        .ignore_proxy = true};
+    for (int i = 0; i < attempts; i++) {
+        http_client_perform(client, &request, &response);
+        assert_int_equal(response.failure, HTTP_NOT_SENT);
+        assert_int_equal(response.step, HTTP_STEP_TLS);
+        if (strstr(response.reason, words[0]) == NULL && strstr(response.reason, words[1]) == NULL)
+            fail_msg("attempt %d, manner %d: %s", i, (int)manner, response.reason);
+        assert_true((strstr(response.reason, "http, ") != NULL) == named);
+        assert_null(strstr(response.reason, " )"));
+    }
+    http_client_destroy(client);
+    ca_store_destroy(store);
+    thread_join(thread);
+    close(server.listen_fd);
+}
+
+/* Which of the reasons it is depends on what is faster, but there is never one without http. */
+static void test_https_to_a_plain_server_is_named_each_time(void **state)
+{
+    (void)state;
+    enum { ATTEMPTS = 50 };
+    static const char *const ended[] = {"the connection ended in the TLS handshake (",
+        "the server has a problem, or speaks http, not https"};
+    static const char *const plain[] = {"it is probably plain http, or the wrong port",
+        "): the server has a problem, or speaks http, not https"};
+    static const char *const silent[] = {
+        "): the server hangs, or speaks http, not https", "no answer to the TLS handshake ("};
+    expect_reasons(CLOSES_AT_ONCE, ATTEMPTS, ended, true);
+    expect_reasons(CLOSES_UNREAD, ATTEMPTS, ended, true);
+    expect_reasons(READS_AND_CLOSES, ATTEMPTS, ended, true);
+    expect_reasons(RESETS, ATTEMPTS, ended, true);
+    expect_reasons(ANSWERS, ATTEMPTS, plain, true);
+    expect_reasons(KEEPS_SILENT, 3, silent, true);
+}
+
+/* A server that sends an alert speaks TLS, so nothing is said of http. */
+static void test_refused_handshake_is_not_taken_for_http(void **state)
+{
+    (void)state;
+    static const char *const alert[] = {"alert handshake failure", "handshake_failure"};
+    expect_reasons(ALERTS, 50, alert, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connections_are_probed_and_given_up_when_silent),
         cmocka_unit_test(test_connection_to_the_backend_is_closed_after_its_error),
+        cmocka_unit_test(test_https_to_a_plain_server_is_named_each_time),
+        cmocka_unit_test(test_refused_handshake_is_not_taken_for_http),
     };
     assert_int_equal(http_client_library_start(NULL), 0);
     int failures = cmocka_run_group_tests_name("http_connection", tests, NULL, NULL);

@@ -304,9 +304,9 @@ static void test_invalid_arguments_are_named(void **state)
     (void)state;
     static const char *const wrong[][4] = {
         {"--frob", NULL, NULL, "unknown argument \"--frob\""},
-        {"--check-config", "serve", NULL, "unknown argument \"serve\""},
+        {"--check-config", "serve", NULL, "unknown command \"serve\""},
         {"--env-files", NULL, NULL, "unknown argument \"--env-files\""},
-        {"mc_service_acc_s3cr3t", NULL, NULL, "unknown argument \"***\""},
+        {"mc_service_acc_s3cr3t", NULL, NULL, "unknown command \"***\""},
         {"", NULL, NULL, "unknown argument \"\""},
         {"--env-file", NULL, NULL, "requires a file"},
         {"--env-file=", NULL, NULL, "requires a file"},

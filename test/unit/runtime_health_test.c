@@ -63,6 +63,15 @@ static void test_each_trouble_has_a_reason(void **state)
     expect_reason(&health, "No agent can be asked: refused; The backend cannot be polled; "
                            "The state directory cannot be written");
     health = healthy();
+    health.poll_failures = 1;
+    health.poll_problem = PROBLEM_TOKEN;
+    expect_reason(&health,
+        "The backend cannot be polled: it refuses the service token, which is wrong or was "
+        "replaced; create a new service token for the account on the board and set SERVICE_TOKEN "
+        "to it");
+    health.poll_failures = 0; /* of an earlier failure */
+    expect_reason(&health, "");
+    health = healthy();
     health.breaker.limited = true;
     snprintf(health.breaker.reason, sizeof health.breaker.reason, "runs fail");
     expect_reason(&health, "Sends are limited to three at a time: runs fail");

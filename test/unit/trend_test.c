@@ -107,16 +107,42 @@ static void test_sample_covers_its_interval_only(void **state)
     const struct trend_sample *second = trend_at(&fixture->trend, 1);
     assert_int_equal(second->delivered, 10);
     assert_int_equal(second->failed, 5);
-    assert_int_equal(second->p50_ms, 20000);
-    assert_int_equal(second->p95_ms, 29000);
+    assert_int_equal(second->p50_ms, 16000); /* of 4 and 10 */
+    assert_int_equal(second->p95_ms, 28599);
+    assert_int_equal(second->timed, 14);
     assert_int_equal(second->ready, 1);
     assert_int_equal(second->waiting, 1);
     assert_int_equal(second->busy, 1);
     const struct trend_sample *third = trend_at(&fixture->trend, 2);
     assert_int_equal(third->delivered, 0);
     assert_int_equal(third->failed, 0);
-    assert_int_equal(third->p50_ms, -1);
-    assert_int_equal(third->p95_ms, -1);
+    assert_int_equal(third->p50_ms, 16000);
+    assert_int_equal(third->timed, 14);
+}
+
+/* Longer than an interval, as few deliveries say little, and not longer than five minutes. */
+static void test_quantiles_are_over_five_minutes(void **state)
+{
+    struct fixture *fixture = *state;
+    struct trend_sample sample;
+    trend_peek(&fixture->trend, fixture->now_ms, &sample);
+    assert_int_equal(sample.timed, 0);
+    assert_int_equal(sample.p50_ms, -1);
+    assert_int_equal(sample.p95_ms, -1);
+    for (int i = 1; i <= 2 * TREND_TIMED; i++) {
+        record_deliveries(fixture, 1, 200000);
+        trend_peek(&fixture->trend, fixture->now_ms + 1, &sample);
+        assert_int_equal(sample.timed, i < TREND_TIMED ? i : TREND_TIMED);
+        take_sample(fixture);
+        assert_int_equal(fixture->trend.samples[i - 1].timed, sample.timed);
+    }
+    for (int left = TREND_TIMED - 1; left >= 0; left--) {
+        assert_true(sample.timed > 0);
+        take_sample(fixture);
+        sample = *trend_at(&fixture->trend, fixture->trend.count - 1);
+        assert_int_equal(sample.timed, left);
+        assert_int_equal(sample.p95_ms, left > 0 ? 242 : -1);
+    }
 }
 
 static void test_peeking_changes_nothing(void **state)
@@ -170,6 +196,7 @@ int main(void)
         cmocka_unit_test(test_quantiles_are_interpolated),
         cmocka_unit_test(test_quantile_above_all_bounds_is_the_last_bound),
         WITH_TREND(test_sample_covers_its_interval_only),
+        WITH_TREND(test_quantiles_are_over_five_minutes),
         WITH_TREND(test_peeking_changes_nothing),
         WITH_TREND(test_oldest_samples_are_overwritten),
         cmocka_unit_test(test_trend_covers_half_an_hour_in_32_kib),

@@ -44,18 +44,23 @@ function toMinutes(samples) {
   return minutes.reverse();
 }
 
+/* A 95th percentile of fewer deliveries than this is only the slowest of them. */
+const ENOUGH = 20;
+
 /* longestMs is the last bound of the histogram: longer times are not known more precisely. */
 function medianText(last, longestMs) {
   return last.p50Ms < longestMs ? span(last.p50Ms) : "over " + span(longestMs);
 }
 
 function p95Text(last, longestMs) {
+  if (last.timed < ENOUGH) return "median of " + plural(last.timed, "delivery", "deliveries");
   return last.p95Ms < longestMs ? "95 % within " + span(last.p95Ms) : "at least 5 % take over " + span(longestMs);
 }
 
 /* In a minute that has only begun the rate is what there was so far: it is not extrapolated. */
 const perMinute = (name) => (sample) => (sample[name] * MINUTE_MS) / Math.max(sample.lastedMs, MINUTE_MS);
 const inSeconds = (name) => (sample) => (sample[name] === null ? null : sample[name] / 1000);
+const p95InSeconds = (sample) => (sample.timed < ENOUGH ? null : inSeconds("p95Ms")(sample));
 const plain = (name) => (sample) => sample[name];
 
 const CHARTS = [
@@ -64,8 +69,8 @@ const CHARTS = [
     series: [["delivered", perMinute("delivered")], ["failed attempts", perMinute("failed")]],
   },
   {
-    id: "latency", title: "Time to deliver", unit: "seconds", empty: "nothing delivered yet", gaps: true,
-    series: [["median", inSeconds("p50Ms")], ["95th percentile", inSeconds("p95Ms")]],
+    id: "latency", title: "Time to deliver", unit: "seconds, over 5 min", empty: "nothing delivered yet", gaps: true,
+    series: [["median", inSeconds("p50Ms")], ["95th percentile, of " + ENOUGH + " or more", p95InSeconds]],
   },
   {
     id: "queue", title: "Queue", unit: "notifications", empty: "the queue was empty",

@@ -114,14 +114,20 @@ function showState(status) {
   document.title = word + " - " + identity(status) + " - Mission Control runtime";
 }
 
+/* The beginning of a long id: enough to tell accounts apart in a tab or on a phone. */
+function shortId(id) {
+  return id && id.length > 12 ? id.slice(0, 8) + "\u2026" : id;
+}
+
 /* Whose runtime this is, and where: it tells the tabs of several apart. */
 function identity(status) {
-  return [status.account, status.host].filter(Boolean).join(" - ");
+  return [shortId(status.account), status.host].filter(Boolean).join(" - ");
 }
 
 /* The board's address is the operator's setting; anything but a web address is left out. */
 function showIdentity(status) {
-  write(element("account"), status.account);
+  write(element("account"), shortId(status.account));
+  element("account").title = status.account || "";
   write(element("where"), (status.host ? status.host + ", " : "") + location.host);
   const board = element("board");
   board.hidden = !/^https?:\/\//.test(status.board || "");
@@ -149,7 +155,8 @@ function showSeen() {
 
 function showTiles(status, samples) {
   const sum = (name) => samples.reduce((total, sample) => total + sample[name], 0);
-  const last = samples.filter((sample) => sample.p50Ms !== null).pop();
+  const now = samples[samples.length - 1];
+  const last = now && now.p50Ms !== null ? now : null;
   const rate = perMinute("delivered")(toMinutes(samples).pop());
   const busy = status.workers.filter((worker) => worker.busy).length;
   const { longestMs } = status.history;
@@ -157,7 +164,7 @@ function showTiles(status, samples) {
   const tiles = [
     ["Delivered", count(totals.delivered), "", count(sum("delivered")) + " in the last " + axisFor(samples)[0] + " min"],
     ["Rate", short(rate), "per min", "over the last minute"],
-    ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : "nothing delivered yet"],
+    ["Time to deliver", last ? medianText(last, longestMs) : "-", "", last ? p95Text(last, longestMs) : totals.delivered ? "none in the last 5 min" : "nothing delivered yet"],
     ["Undelivered", count(queue.undelivered), "", queue.undelivered ? "oldest: " + roughly(queue.oldestMs || 0) : "none waiting"],
     ["Workers", String(busy), "of " + status.workers.length + " busy", plural(queue.lanes, "agent has", "agents have") + " work"],
     ["Given up on", count(totals.dead), "", plural(spool.dead, "dead letter", "dead letters") + " kept"],
@@ -306,7 +313,7 @@ function showParts(status) {
     ["Unknown to the gateway", some(agents.unknownTotal, agents.unknownToGateway), agents.unknownTotal > 0],
     ["Slugs not usable", agents.unusableTotal ? some(agents.unusableTotal, agents.unusableSlugs) : null, true],
   ]);
-  write(element("versions"), "runtime " + versions.runtimeService + ", OpenClaw " + versions.openclaw);
+  write(element("versions"), "account " + status.account + ", runtime " + versions.runtimeService + ", OpenClaw " + versions.openclaw);
 }
 
 function showCharts() {
