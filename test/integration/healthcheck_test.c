@@ -28,7 +28,7 @@ static void test_healthy_runtime_exits_0(void **state)
 {
     struct test_env *env = *state;
     test_env_start_runtime(env, NULL);
-    test_env_wait(env, "calls=1&action=listUndeliveredNotifications");
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     expect_healthcheck(env, env->health_port, 0, "healthy\n");
     test_env_stop_runtime(env);
 }

@@ -157,7 +157,7 @@ static void test_gateway_child_is_started_used_and_stopped(void **state)
     load_for_agents(env, &gateway, 5);
     test_env_wait(env, "delivered=5");
     assert_int_equal(test_env_stat(&gateway, "gateway", "answered"), 5);
-    assert_true(test_env_health_has(env, "/health", "\"status\": \"healthy\""));
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     assert_true(gateway_record_exists(env));
     test_env_stop_runtime(env);
     assert_false(group_is_alive(pid));

@@ -252,7 +252,7 @@ static void test_full_disk_degrades_health_until_there_is_room(void **state)
     empty_disk(faults);
     fault_env_load(faults, 4, 4);
     test_env_wait(faults->env, "undelivered=0");
-    assert_true(test_env_health_has(faults->env, "/health", "\"healthy\""));
+    test_env_wait_words(faults->env, "/health", "\"healthy\"", true);
     test_env_stop_runtime(faults->env);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }
