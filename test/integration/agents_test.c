@@ -122,7 +122,7 @@ static void test_failed_heartbeats_do_not_stop_the_next(void **state)
     test_env_start_runtime(env, fast_sync);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
     assert_int_equal(count_runs(env, "jarvis"), 4);
-    assert_true(process_has_output(&env->runtime, "[Heartbeat] jarvis could not be woken: "));
+    test_env_wait_log(env, "[Heartbeat] jarvis could not be woken: ");
     test_env_stop_runtime(env);
 }
 

@@ -119,10 +119,10 @@ static void test_pin_against_the_backends_version_degrades(void **state)
     add_agent(env, "jarvis");
     test_env_start_runtime(env, STRINGS("BACKEND_VERSION=v0"));
     test_env_wait_log(env, sentence);
-    assert_true(test_env_health_has(env, "/health", sentence));
-    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
-    assert_true(test_env_health_has(
-        env, "/metrics", "mission_control_degraded{reason=\"backend_version\"} 1\n"));
+    test_env_wait_words(env, "/health", sentence, true);
+    test_env_wait_words(env, "/health", "\"status\": \"degraded\"", true);
+    test_env_wait_words(
+        env, "/metrics", "mission_control_degraded{reason=\"backend_version\"} 1\n", true);
     test_env_stop_runtime(env);
 }
 
@@ -143,9 +143,9 @@ static void expect_version(struct test_env *env, const char *version)
     snprintf(words, sizeof words, "\"version\": \"%s\"", version);
     wait_health(env, words);
     snprintf(words, sizeof words, "mission_control_build_info{backend=\"%s\",", version);
-    assert_true(test_env_health_has(env, "/metrics", words));
+    test_env_wait_words(env, "/metrics", words, true);
     snprintf(words, sizeof words, "\"version\":\"%s\"", version);
-    assert_true(test_env_health_has(env, "/status", words));
+    test_env_wait_words(env, "/status", words, true);
     snprintf(words, sizeof words, "The backend is version %s", version);
     test_env_wait_log(env, words);
 }
@@ -191,7 +191,7 @@ static void test_context_shows_the_version(void **state)
     struct test_env *env = *state;
     board_fail(env, "listAgents", "status", -1);
     test_env_start_runtime(env, NULL);
-    assert_true(test_env_health_has(env, "/health", "\"version\": \"unknown\""));
+    test_env_wait_words(env, "/health", "\"version\": \"unknown\"", true);
     json_decref(board_load(env, 1, 1));
     expect_version(env, sandbox_version(env));
     test_env_wait(env, "delivered=1");

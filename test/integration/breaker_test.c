@@ -195,7 +195,7 @@ static void test_control_ui_is_a_disabled_endpoint_of_known_agents(void **state)
     test_env_wait_log(env, setting);
     test_env_wait_calls(env, "listAgents", 3);
     assert_true(health_has(env, setting));
-    assert_true(test_env_health_has(env, "/status", setting));
+    test_env_wait_words(env, "/status", setting, true);
     assert_true(health_has(env, "\"unknownToGateway\": []"));
     test_env_stop_runtime(env);
     stub_server_stop(gateway);
@@ -446,8 +446,8 @@ static void test_timeout_doubles_after_a_timeout(void **state)
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 3);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
-    assert_true(process_has_output(&env->runtime, "timed out after 200ms"));
-    assert_true(process_has_output(&env->runtime, "timed out after 400ms"));
+    test_env_wait_log(env, "timed out after 200ms");
+    test_env_wait_log(env, "timed out after 400ms");
     test_env_stop_runtime(env);
 }
 

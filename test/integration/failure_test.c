@@ -175,8 +175,8 @@ static void test_listed_notification_that_was_marked_is_marked_again(void **stat
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 1);
     assert_int_equal(count_messages_for(env, id), 1);
-    assert_true(test_env_health_has(
-        env, "/metrics", "\nmission_control_notifications_delivered_total 1\n"));
+    test_env_wait_words(
+        env, "/metrics", "\nmission_control_notifications_delivered_total 1\n", true);
     test_env_stop_runtime(env);
 }
 
@@ -307,7 +307,7 @@ static void test_wrong_service_token_is_reported_without_the_token(void **state)
     test_env_wait_log(env, "cannot be polled: it refuses the service token, which is wrong or was "
                            "replaced; create a new service token");
     assert_false(process_has_output(&env->runtime, "wrong-secret-value"));
-    assert_true(test_env_health_has(env, "/health", "\"degraded\""));
+    test_env_wait_words(env, "/health", "\"degraded\"", true);
     assert_false(test_env_health_has(env, "/health", "wrong-secret-value"));
     assert_false(test_env_health_has(env, "/status", "wrong-secret-value"));
     test_env_wait_words(env, "/status",
@@ -348,7 +348,7 @@ static void test_disabled_gateway_reads_no_context(void **state)
     test_env_start_runtime(env, STRINGS("OPENCLAW_GATEWAY_URL="));
     test_env_wait(env, "action=listUndeliveredNotifications&calls=3");
     assert_int_equal(test_env_stat(env, "backend", "getNotificationForDelivery"), 0);
-    assert_true(test_env_health_has(env, "/health", "OPENCLAW_GATEWAY_URL"));
+    test_env_wait_words(env, "/health", "OPENCLAW_GATEWAY_URL", true);
     test_env_stop_runtime(env);
 }
 

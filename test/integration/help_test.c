@@ -23,7 +23,7 @@ static void test_help_names_every_setting(void **state)
 {
     struct test_env *env = *state;
     run_with_argument(env, "--help");
-    assert_true(process_has_output(&env->runtime, "Usage: mission-control-runtime"));
+    test_env_wait_log(env, "Usage: mission-control-runtime");
     for (size_t i = 0; i < CONFIG_OPTIONS; i++)
         if (!process_has_output(&env->runtime, config_options[i].name))
             fail_msg("--help does not name %s", config_options[i].name);

@@ -113,7 +113,7 @@ static void test_agents_api_refuses_foreign_hosts(void **state)
     assert_int_equal(
         status_for_host(port, "POST", "/agent/task-status", "runtime", "Content-Length: 0\r\n"),
         401);
-    assert_true(test_env_health_has(env, "/metrics", "endpoint=\"task-status\",status=\"4xx\"} 2"));
+    test_env_wait_words(env, "/metrics", "endpoint=\"task-status\",status=\"4xx\"} 2", true);
     test_env_stop_runtime(env);
 }
 

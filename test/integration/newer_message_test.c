@@ -154,7 +154,7 @@ static void test_newer_message_does_not_replace_a_dead_letter(void **state)
     test_env_wait_log(env, "Delivered ");
     assert_int_equal(thread_count_runs(env), 2);
     thread_run_must_show(env, 1, newer);
-    assert_true(test_env_health_has(env, "/health", "\"dead\": 1"));
+    test_env_wait_words(env, "/health", "\"dead\": 1", true);
     test_env_stop_runtime(env);
 }
 

@@ -33,8 +33,8 @@ static void expect_seen(struct test_env *env, bool seen)
     assert_string_equal(board_string(health, "status"), "healthy");
     json_decref(health);
     json_decref(status);
-    assert_true(test_env_health_has(env, "/metrics",
-        seen ? "\nmission_control_other_runtime 1\n" : "\nmission_control_other_runtime 0\n"));
+    test_env_wait_words(env, "/metrics",
+        seen ? "\nmission_control_other_runtime 1\n" : "\nmission_control_other_runtime 0\n", true);
     assert_int_equal(process_has_output(&env->runtime, SEEN_WORDS), seen);
 }
 
@@ -144,10 +144,10 @@ static void expect_no_trace(struct test_env *env)
 {
     test_env_wait_calls(env, "listUndeliveredNotifications", 4);
     expect_seen(env, false);
-    assert_true(test_env_health_has(
-        env, "/metrics", "mission_control_other_runtime_traces_total{trace=\"delivered\"} 0\n"));
-    assert_true(test_env_health_has(
-        env, "/metrics", "mission_control_other_runtime_traces_total{trace=\"reply\"} 0\n"));
+    test_env_wait_words(env, "/metrics",
+        "mission_control_other_runtime_traces_total{trace=\"delivered\"} 0\n", true);
+    test_env_wait_words(
+        env, "/metrics", "mission_control_other_runtime_traces_total{trace=\"reply\"} 0\n", true);
 }
 
 /* Starts with an empty board, so that nothing is excused as that of an earlier process. */
@@ -263,8 +263,8 @@ static void test_old_spool_claims_no_delivery_of_another(void **state)
     test_env_wait_log(env, words);
     test_env_wait_log(env, "reason=already_delivered");
     assert_false(process_has_output(&env->runtime, "reason=replied"));
-    assert_true(test_env_health_has(
-        env, "/metrics", "\nmission_control_notifications_delivered_total 0\n"));
+    test_env_wait_words(
+        env, "/metrics", "\nmission_control_notifications_delivered_total 0\n", true);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
     test_env_stop_runtime(env);
 }

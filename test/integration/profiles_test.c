@@ -90,7 +90,7 @@ static void test_the_board_comes_into_the_files(void **state)
     wait_for_file(env, agents_file, "wanda", false);
     assert_true(file_has(env, "agents/wanda/SOUL.md", "In a hurry."));
     json_decref(agents);
-    assert_true(test_env_health_has(env, "/health", "\"profilesError\": null"));
+    test_env_wait_words(env, "/health", "\"profilesError\": null", true);
 }
 
 /* Traces the runtime for several syncs; the caller ends it. */
@@ -151,8 +151,8 @@ static void test_a_sync_without_changes_only_reads(void **state)
 static void expect_trouble(struct test_env *env, const char *words)
 {
     test_env_wait_words(env, "/health", "Agents' profiles cannot be written", true);
-    assert_true(test_env_health_has(env, "/health", "\"status\": \"degraded\""));
-    assert_true(test_env_health_has(env, "/health", words));
+    test_env_wait_words(env, "/health", "\"status\": \"degraded\"", true);
+    test_env_wait_words(env, "/health", words, true);
     json_decref(board_load(env, 3, 2));
     test_env_wait(env, "undelivered=0");
     test_env_wait_calls(env, "listAgentsForRuntime", 3);

@@ -127,7 +127,7 @@ static void test_sighup_applies_the_env_file_as_a_whole(void **state)
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=loud\nDELIVERY_INTERVAL=200\n",
         path);
     reload_and_wait_log(env, "Reload 1: invalid settings");
-    assert_true(process_has_output(&env->runtime, "Reload 1: LOG_LEVEL \"loud\" is not one of"));
+    test_env_wait_log(env, "Reload 1: LOG_LEVEL \"loud\" is not one of");
     write_file(env, "env",
         "OPENCLAW_GATEWAY_TOKEN=" TEST_GATEWAY_TOKEN "\nLOG_LEVEL=debug\nDELIVERY_INTERVAL=201\n",
         path);
@@ -263,8 +263,8 @@ static void test_sigusr1_logs_every_worker(void **state)
     assert_true(process_wait_output(&env->runtime, words, TEST_WAIT_MS, for_ms, sizeof for_ms));
     assert_in_range(strtol(for_ms, NULL, 10), 0, TEST_WAIT_MS);
     test_env_wait_log(env, ": idle for_ms=");
-    assert_true(process_has_output(&env->runtime, "Worker 1: "));
-    assert_true(process_has_output(&env->runtime, "Worker 2: "));
+    test_env_wait_log(env, "Worker 1: ");
+    test_env_wait_log(env, "Worker 2: ");
     board_clear_faults(env);
     test_env_wait(env, "delivered=1");
     test_env_stop_runtime(env);
@@ -272,8 +272,8 @@ static void test_sigusr1_logs_every_worker(void **state)
 
 static void expect_paused(struct test_env *env, bool paused)
 {
-    assert_true(test_env_health_has(
-        env, "/health", paused ? "\"heldByHand\": true" : "\"heldByHand\": false"));
+    test_env_wait_words(
+        env, "/health", paused ? "\"heldByHand\": true" : "\"heldByHand\": false", true);
 }
 
 /* Pausing holds new sends only: the run in flight completes and its reply is written. */

@@ -90,8 +90,8 @@ static void test_call_takes_effect_and_the_final_words_are_posted(void **state)
     json_decref(first);
     json_decref(second);
     assert_int_equal(test_env_stat(env, "gateway", "requests"), 2);
-    assert_true(test_env_health_has(env, "/metrics",
-        "mission_control_tool_calls_total{tool=\"task_status\",outcome=\"succeeded\"} 1"));
+    test_env_wait_words(env, "/metrics",
+        "mission_control_tool_calls_total{tool=\"task_status\",outcome=\"succeeded\"} 1", true);
     test_env_stop_runtime(env);
 }
 
@@ -160,7 +160,7 @@ static void test_rounds_are_limited(void **state)
     assert_null(json_object_get(last, "tools"));
     json_decref(last);
     assert_int_equal(thread_count_replies(env), 1);
-    assert_true(test_env_health_has(env, "/metrics", "mission_control_tool_rounds_total 3"));
+    test_env_wait_words(env, "/metrics", "mission_control_tool_rounds_total 3", true);
     test_env_stop_runtime(env);
 }
 

@@ -118,7 +118,7 @@ static void test_lost_mark_is_made_up_for(void **state)
     assert_int_equal(board_fault_hits(faults->env, "mark"), 1);
     assert_int_equal(json_array_size(faults->history.marks), 3);
     assert_int_equal(json_array_size(faults->history.requests), 2);
-    assert_true(process_has_output(&faults->env->runtime, "marking them as delivered again"));
+    test_env_wait_log(faults->env, "marking them as delivered again");
 }
 
 static void test_backend_down_at_startup_is_waited_for(void **state)

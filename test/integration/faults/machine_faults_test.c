@@ -232,7 +232,7 @@ static void test_full_disk_does_not_stop_deliveries(void **state)
     fill_disk(faults);
     fault_env_load(faults, 12, 4);
     test_env_wait(faults->env, "undelivered=0");
-    assert_true(process_has_output(&faults->env->runtime, "No space left on device"));
+    test_env_wait_log(faults->env, "No space left on device");
     empty_disk(faults);
     fault_env_load(faults, 4, 4);
     fault_env_settle(faults, &fault_env_strict);
@@ -247,7 +247,7 @@ static void test_full_disk_degrades_health_until_there_is_room(void **state)
     fill_disk(faults);
     fault_env_load(faults, 12, 4);
     test_env_wait(faults->env, "undelivered=0");
-    assert_true(test_env_health_has(faults->env, "/health", "\"degraded\""));
+    test_env_wait_words(faults->env, "/health", "\"degraded\"", true);
     assert_false(process_has_output(&faults->env->runtime, "the spool works again"));
     empty_disk(faults);
     fault_env_load(faults, 4, 4);
@@ -271,7 +271,7 @@ static void test_disk_full_during_a_run_loses_no_reply(void **state)
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(fault_proxy_hits(faults->backend, FAULT_RESET), 8);
-    assert_true(process_has_output(&faults->env->runtime, "No space left on device"));
+    test_env_wait_log(faults->env, "No space left on device");
     fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(syscall(SYS_umount2, faults->state_dir, 0), 0);
 }

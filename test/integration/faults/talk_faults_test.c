@@ -57,7 +57,7 @@ static void test_limit_holds_despite_faults(void **state)
     assert_int_equal(fault_proxy_hits(faults->backend, FAULT_CUT_ANSWER), 4);
     assert_int_equal(talk_count_limit_notes(env), 2);
     fault_env_settle(faults, &talking);
-    assert_true(process_has_output(&env->runtime, "reason=too_many_agent_runs"));
+    test_env_wait_log(env, "reason=too_many_agent_runs");
 }
 
 /* With a limit of one run all that agents cause is skipped, and nothing that a person does. */
