@@ -23,8 +23,6 @@
  */
 #include "agents/profiles.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -43,7 +41,6 @@
 enum {
     OPERATORS_FILE_BYTES = 256 * 1024,
     MODELS_FILE_BYTES = 64 * 1024,
-    AGENTS_FILE_BYTES = 2 * 1024 * 1024, /* the gateway includes no larger file */
     SLUG_NAME_BYTES = 65,
     DAY_S = 24 * 3600,
 };
@@ -383,63 +380,6 @@ static void sync_agents(struct profile_round *round, const json_t *rows)
     profiles->unfinished = profiles->next_id[0] != '\0';
 }
 
-static bool append_listed(json_t *list, const char *slug, json_t *entry)
-{
-    json_t *item = json_pack("{s:s}", "id", slug);
-    bool complete = json_object_update(item, entry) == 0;
-    return json_array_append_new(list, item) == 0 && complete;
-}
-
-/* For older gateways a list, in which each agent has its id. NULL without memory. */
-static json_t *make_agents_document(json_t *entries, enum gateway_generation generation)
-{
-    const char *slug;
-    json_t *entry;
-    bool complete = true;
-    if (generation != GATEWAY_OLD)
-        return json_pack("{s:{s:O}}", "agents", "entries", entries);
-    json_t *list = json_array();
-    json_object_foreach (entries, slug, entry)
-        complete = append_listed(list, slug, entry) && complete;
-    json_t *document = complete ? json_pack("{s:{s:O}}", "agents", "list", list) : NULL;
-    json_decref(list);
-    return document;
-}
-
-static int put_agents_file(const char *path, struct text *text, bool *written, struct error *error)
-{
-    char parent[PATH_MAX];
-    const char *name = strrchr(path, '/') + 1;
-    if (text->failed)
-        return error_set(error, ERROR_NO_MEMORY, "out of memory");
-    if (text->length_bytes > AGENTS_FILE_BYTES)
-        return error_set(error, ERROR_TOO_LARGE,
-            "too many agents: the gateway includes at most "
-            "2 MiB");
-    if (!text_copy(parent, sizeof parent, path))
-        return error_set(error, ERROR_TOO_LARGE, "the path is too long");
-    int fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot open its folder");
-    int result = profile_file_put(
-        fd, name, (struct text_span){text->data, text->length_bytes}, PROFILE_SAVE, written, error);
-    close(fd);
-    return result;
-}
-
-/* Whether the file is for an older gateway. What cannot be read is not. */
-static bool has_old_form(const char *path)
-{
-    struct text content = {0};
-    json_t *document = NULL;
-    if (file_read_unlinked(path, AGENTS_FILE_BYTES, &content, NULL) == 0)
-        json_guard_load(content.data, content.length_bytes, &document, NULL);
-    bool is_old = json_is_array(json_object_get(json_object_get(document, "agents"), "list"));
-    text_fini(&content);
-    json_decref(document);
-    return is_old;
-}
-
 /*
  * Returns whether the file was written. A list with some of the agents would take the others out of
  * the gateway, so then it stays.
@@ -447,24 +387,14 @@ static bool has_old_form(const char *path)
 static bool write_agents_file(struct profile_round *round, enum gateway_generation generation)
 {
     const char *path = round->profiles->config->agents_file;
-    struct text text = {0};
     struct error error;
     bool written = false;
     if (round->incomplete) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for all agents");
         note_failure(round, path, &error);
-        return false;
-    }
-    /* Not asked yet, as after each start: the form stays, or an older gateway could not load it. */
-    if (generation == GATEWAY_UNKNOWN && has_old_form(path))
-        generation = GATEWAY_OLD;
-    json_t *document = make_agents_document(round->entries, generation);
-    json_append(&text, document);
-    text_append(&text, "\n");
-    json_decref(document);
-    if (put_agents_file(path, &text, &written, &error) != 0)
+    } else if (agents_file_write(path, round->entries, generation, &written, &error) != 0) {
         note_failure(round, path, &error);
-    text_fini(&text);
+    }
     return written;
 }
 

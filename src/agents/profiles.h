@@ -35,6 +35,14 @@ extern const struct profile_file profile_file_table[PROFILE_FILES];
 /* Appends SKILL.md of one of the row's resolvedSkills; nothing when it has no content. */
 void profile_append_skill(struct text *text, const json_t *skill);
 
+/*
+ * Has the file at path tell a gateway of that generation which agents there are (agents_file.c):
+ * entries has their settings by slug, and is only read. *written as for profile_file_put. Blocks
+ * for the disk. ERROR_NO_MEMORY, ERROR_TOO_LARGE, ERROR_SYSTEM: the file is as it was.
+ */
+int agents_file_write(const char *path, json_t *entries, enum gateway_generation generation,
+    bool *written, struct error *error);
+
 /* Keeps the files in step with the board; one for each runtime, used by its agent syncer alone. */
 struct profiles {
     const struct config *config;

@@ -152,6 +152,7 @@ check_profiles_are_shared() {
     done
     expect_equal "/home/openclaw/workspace /run/mission-control" \
         "$(comm -12 <(volume_targets "$runtime") <(volume_targets "$gateway") | paste -sd ' ')" "shared volumes"
+    expect_contains "$gateway" "environment.OPENCLAW_INCLUDE_ROOTS	/home/openclaw/workspace"
     expect_lacks "$gateway" runtime-state
     expect_lacks "$gateway" /var/lib/mission-control-runtime
     expect_lacks "$gateway" SERVICE_TOKEN

@@ -146,6 +146,11 @@ check_doctor() {
     grep -q "every agent" "$work/doctor"
 }
 
+# A command that a person runs there has not the start script's environment.
+check_commands() {
+    expect_contains "$(gateway_exec 'timeout 90 openclaw config get agents.entries')" wanda
+}
+
 # With new containers, as after an upgrade, the agent is there, with its memory, and a second one comes.
 check_agents_outlive_containers() {
     compose openclaw up --no-build -d --wait --force-recreate runtime openclaw-gateway
@@ -173,6 +178,7 @@ test_profile() {
     check "SERVICE_TOKEN is not visible to the gateway" check_token_is_hidden
     check "both can read and write the agents' files" check_rights
     check "the doctor finds every agent in the gateway" check_doctor
+    check "commands in the gateway's container see the agents" check_commands
     check "agents outlive the containers" check_agents_outlive_containers
     check "docker-down VOLUMES=1 leaves nothing behind" check_nothing_remains
 }

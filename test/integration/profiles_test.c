@@ -295,6 +295,21 @@ static void test_v0_has_no_profiles(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* So the doctor has the same advice as if they were off. */
+static void test_doctor_expects_no_profiles_of_v0(void **state)
+{
+    struct test_env *env = *state;
+    const char *settings[] = {"OPENCLAW_PROFILE_SYNC=true", NULL, NULL};
+    doctor_seed_agent(env);
+    test_env_list_agents(env, true);
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    doctor_expect_read_only(
+        env, settings, 1, STRINGS("fix: set OPENCLAW_FALLBACK_AGENT or add the agent"));
+    settings[1] = "OPENCLAW_FALLBACK_AGENT=main";
+    doctor_expect_read_only(
+        env, settings, 0, STRINGS("1 of the account's agents run as main, because the gateway"));
+}
+
 static void test_profiles_that_cannot_be_read_change_nothing(void **state)
 {
     struct test_env *env = *state;
@@ -359,6 +374,7 @@ int main(void)
         ON_V1(test_a_folder_of_somebody_else_stops_nothing),
         ON_V1(test_a_long_sync_holds_nothing_up),
         TEST_IN_ENV(test_v0_has_no_profiles),
+        TEST_IN_ENV(test_doctor_expects_no_profiles_of_v0),
         ON_V1(test_profiles_that_cannot_be_read_change_nothing),
         ON_V1(test_doctor_tells_what_the_gateway_lacks),
     };
