@@ -112,7 +112,7 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
         dialect_learn(
             sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
     /* It does not know those yet whose turn has not come. */
-    if (sync->profiles.unfinished)
+    if (atomic_load(&sync->parts.stats->profiles_unfinished))
         return;
     json_t *missing = find_missing_slugs(sync, list);
     size_t count = json_array_size(missing);
@@ -270,7 +270,7 @@ static void *agent_sync_thread(void *owner)
     do {
         next_ms = clock_monotonic_ms();
         next_ms += sync_once(sync);
-        if (sync->profiles.unfinished)
+        if (atomic_load(&sync->parts.stats->profiles_unfinished))
             next_ms = clock_monotonic_ms() + NEXT_ROUND_MS;
     } while (loop_wait(&sync->loop, next_ms, INT64_MAX));
     atomic_store(&sync->parts.stats->sync_running, false);

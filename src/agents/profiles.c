@@ -377,7 +377,7 @@ static void sync_agents(struct profile_round *round, const json_t *rows)
             is_over = clock_monotonic_ms() >= end_ms;
         }
     }
-    profiles->unfinished = profiles->next_id[0] != '\0';
+    atomic_store(&profiles->stats->profiles_unfinished, profiles->next_id[0] != '\0');
 }
 
 /*
@@ -436,17 +436,18 @@ void profiles_fini(struct profiles *profiles)
 static void report_round(struct profiles *profiles, const json_t *rows)
 {
     const char *error = profiles->found_error.text;
-    if (profiles->unfinished && !profiles->has_said_unfinished)
+    bool unfinished = atomic_load(&profiles->stats->profiles_unfinished);
+    if (unfinished && !profiles->has_said_unfinished)
         log_info(component,
             "the profiles of %zu agents take longer than a minute to write: the rest of them "
             "follow in further rounds",
             json_array_size(rows));
-    else if (!profiles->unfinished && profiles->has_said_unfinished)
+    else if (!unfinished && profiles->has_said_unfinished)
         log_info(component, "the profiles of all agents have been written");
-    profiles->has_said_unfinished = profiles->unfinished;
-    if (!profiles->unfinished || error[0] != '\0')
+    profiles->has_said_unfinished = unfinished;
+    if (!unfinished || error[0] != '\0')
         report_trouble(profiles, error);
-    if (profiles->unfinished)
+    if (unfinished)
         return;
     report_skipped(profiles);
     profiles_fini(profiles);
@@ -507,7 +508,7 @@ bool profiles_sync(struct profiles *profiles, const struct service *service,
     json_t *rows;
     struct error error;
     bool written = false;
-    profiles->unfinished = false;
+    atomic_store(&profiles->stats->profiles_unfinished, false);
     if (!profiles_are_offered(profiles, service))
         return false;
     enum convex_outcome outcome = service_list_profiles(service, &rows, &error);

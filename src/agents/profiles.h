@@ -53,7 +53,6 @@ struct profiles {
     bool has_said_v0;
 
     /* Of a sync that takes several rounds. */
-    bool unfinished; /* the last round stopped at its limit: the next is due in a moment */
     bool has_said_unfinished;
     char next_id[ID_BYTES];    /* the agent at which the next round begins; "": the first */
     struct text found_skipped; /* slugs that are not usable, so far */
@@ -76,9 +75,9 @@ enum { PROFILES_ROUND_MS = 60 * 1000 };
  * of agents, in the form for a gateway of that generation. listed is the number of agents that
  * listAgents has just returned. What goes wrong is logged when it changes, and recorded in stats.
  * Returns whether the gateway's list was written. When the time of a round is up, the next call
- * goes on with the next agent, and profiles->unfinished is set until then; the list has the agents
- * that have their folder. Does nothing unless OPENCLAW_PROFILE_SYNC is on and the backend is v1.
- * Blocks for the backend and the disk.
+ * goes on with the next agent, and profiles_unfinished is set in stats until then; the list has the
+ * agents that have their folder. Does nothing unless OPENCLAW_PROFILE_SYNC is on and the backend is
+ * v1. Blocks for the backend and the disk.
  */
 bool profiles_sync(struct profiles *profiles, const struct service *service,
     enum gateway_generation generation, size_t listed);

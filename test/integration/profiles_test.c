@@ -252,8 +252,9 @@ static void test_a_folder_of_somebody_else_stops_nothing(void **state)
 }
 
 /*
- * With a round for each agent: schedule and wake-ups do not wait for the last one, that the gateway
- * lacks it is no news, and the rounds follow each other although the interval is a day.
+ * With a round for each agent: schedule and wake-ups do not wait for the last one, which the
+ * gateway lacks, so that it is neither woken nor reported, and the rounds follow each other
+ * although the interval is a day.
  */
 static void test_a_long_sync_holds_nothing_up(void **state)
 {
@@ -261,10 +262,10 @@ static void test_a_long_sync_holds_nothing_up(void **state)
     struct test_env *env = *state;
     env->runtime_program = "stop-points/mission-control-runtime";
     seed(env, "{\"agents\":[{\"slug\":\"wanda\",\"heartbeatInterval\":0.005},"
-              "{\"slug\":\"otto\",\"heartbeatInterval\":1440}]}");
+              "{\"slug\":\"otto\",\"heartbeatInterval\":0.005}]}");
     board_set(env, json_pack("{s:[s]}", "gateway_agents", "wanda"));
     start_with(env, "AGENT_SYNC_INTERVAL=86400000", "MISSION_CONTROL_PROFILES_ROUND_MS=0");
-    test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=2");
     assert_true(file_has(env, agents_file, "\"wanda\""));
     assert_false(file_has(env, agents_file, "\"otto\""));
     assert_true(test_env_health_has(env, "/health", "\"status\": \"healthy\""));
@@ -274,6 +275,8 @@ static void test_a_long_sync_holds_nothing_up(void **state)
     assert_true(file_has(env, agents_file, "\"otto\""));
     test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     assert_int_equal(test_env_stat(env, "backend", "listAgentsForRuntime"), 2);
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_heartbeats_total{outcome=\"failed\"} 0\n"));
     char *log = process_output(&env->runtime);
     assert_null(strstr(log, "the gateway does not know"));
     assert_non_null(strstr(log, said));

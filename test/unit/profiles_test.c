@@ -536,20 +536,20 @@ static void test_a_long_sync_goes_on_in_the_next_round(void **state)
     json_t *rows = many_agents("calm");
     fsync_takes_ms = 10000;
     assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
-    assert_true(fixture->profiles.unfinished);
+    assert_true(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "calm", "+++-----", "+++-----");
     assert_false(is_there(fixture, "agents/a3"));
     assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
-    assert_true(fixture->profiles.unfinished);
+    assert_true(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "calm", "++++++--", "++++++--");
     assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
-    assert_false(fixture->profiles.unfinished);
+    assert_false(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "calm", "++++++++", "++++++++");
     /* It was no trouble at any time. */
     assert_int_equal(atomic_load(&fixture->stats.profiles_broken), false);
     assert_string_equal(trouble(fixture), "");
     assert_false(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
-    assert_false(fixture->profiles.unfinished);
+    assert_false(fixture->stats.profiles_unfinished);
     json_decref(rows);
 }
 
@@ -562,12 +562,12 @@ static void test_a_long_sync_takes_nobody_out_of_the_list(void **state)
     profiles_write(&fixture->profiles, calm, GATEWAY_CURRENT);
     look_takes_ms = PROFILES_ROUND_MS / 2;
     assert_false(profiles_write(&fixture->profiles, wild, GATEWAY_CURRENT));
-    assert_true(fixture->profiles.unfinished);
+    assert_true(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "wild", "++------", "++++++++");
     agents_must_be(fixture, "calm", "--++++++", "++++++++");
     for (int i = 1; i < MANY / 2; i++)
         profiles_write(&fixture->profiles, wild, GATEWAY_CURRENT);
-    assert_false(fixture->profiles.unfinished);
+    assert_false(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "wild", "++++++++", "++++++++");
     json_decref(calm);
     json_decref(wild);
@@ -586,10 +586,10 @@ static void test_each_round_makes_progress(void **state)
     json_array_remove(rows, 2);
     json_array_remove(rows, 0);
     for (int i = 0; i < MANY - 2; i++) {
-        assert_int_equal(fixture->profiles.unfinished, true);
+        assert_int_equal(fixture->stats.profiles_unfinished, true);
         profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
     }
-    assert_false(fixture->profiles.unfinished);
+    assert_false(fixture->stats.profiles_unfinished);
     agents_must_be(fixture, "calm", "++-+++++", "-+-+++++");
     json_decref(rows);
 }
@@ -609,7 +609,7 @@ static void test_trouble_of_a_round_stays_until_a_whole_sync_went_well(void **st
         profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
         assert_string_equal(trouble(fixture), "a1: a1 is not a folder");
     }
-    assert_false(fixture->profiles.unfinished);
+    assert_false(fixture->stats.profiles_unfinished);
     assert_string_equal(fixture->profiles.skipped, "\"../x\"");
     snprintf(path, sizeof path, "%s/agents/a1", fixture->dir);
     assert_int_equal(unlink(path), 0);
