@@ -682,7 +682,7 @@ static size_t count_looked_at(const json_t *calls, size_t from, size_t count)
 static void test_each_of_many_tasks_has_its_turn(void **state)
 {
     struct test_env *env = *state;
-    char title[16];
+    char title[32];
     seed_many_tasks(env);
     board_fail(env, "listTaskThreadForAgentTool", "hold", -1);
     test_env_start_runtime(env, NULL);
