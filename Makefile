@@ -58,7 +58,7 @@ C_FILES := $(sort $(wildcard src/*.c src/*/*.c src/*.h src/*/*.h include/*/*.h s
 	test/*/*.[ch] test/*/*/*.[ch]))
 
 # Sources with points at which a test can kill the runtime; compiled a second time, for a separate program.
-STOPPABLE_SOURCES := $(sort $(shell grep -l 'STOP_POINT.[a-z"]' src/*.c src/*/*.c))
+STOPPABLE_SOURCES := $(sort $(shell grep -l -e 'STOP_POINT.[a-z"]' -e 'STOP_POINT_NUMBER."' src/*.c src/*/*.c))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CORE := $(call objects,$(CORE_SOURCES))

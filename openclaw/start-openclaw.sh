@@ -73,10 +73,11 @@ rename_vercel_key() {
 
 # The gateway includes files outside its configuration's directory only if it is told so.
 permit_agents_file() {
-    local file
+    local file directory
     file=$(node "$HERE/merge-config.mjs" --print-agents-file)
-    if [[ -n $file ]]; then
-        OPENCLAW_INCLUDE_ROOTS=${OPENCLAW_INCLUDE_ROOTS:+$OPENCLAW_INCLUDE_ROOTS:}$(dirname "$file")
+    directory=$(dirname "$file")
+    if [[ -n $file && :${OPENCLAW_INCLUDE_ROOTS-}: != *:"$directory":* ]]; then
+        OPENCLAW_INCLUDE_ROOTS=${OPENCLAW_INCLUDE_ROOTS:+$OPENCLAW_INCLUDE_ROOTS:}$directory
         export OPENCLAW_INCLUDE_ROOTS
     fi
 }

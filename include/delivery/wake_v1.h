@@ -2,6 +2,8 @@
 #ifndef DELIVERY_WAKE_V1_H
 #define DELIVERY_WAKE_V1_H
 
+#include <jansson.h>
+
 #include "backend/service.h"
 #include "base/sync.h"
 #include "delivery/delivery.h"
@@ -23,6 +25,20 @@ void wake_gate_fini(struct wake_gate *gate);
 void wake_gate_enter(struct wake_gate *gate);
 void wake_gate_leave(struct wake_gate *gate);
 
+/*
+ * The tasks at which the orchestrator's wake-ups have looked for follow-ups. Each looks at a few
+ * only, so the next go on with those that are not in here, until all have had their turn and a new
+ * round begins. One for each runtime; a restart begins a new round.
+ */
+struct follow_up_round {
+    struct mutex lock;
+    json_t *looked_at; /* under the lock; ids of tasks as members; NULL: a new round, or taken */
+};
+
+/* Embedded. Cannot fail. */
+void follow_up_round_init(struct follow_up_round *round);
+void follow_up_round_fini(struct follow_up_round *round);
+
 /* How a wake-up ended. */
 enum wake_end {
     WAKE_POSTPONED, /* it did not take place, or has to go on soon */
@@ -35,6 +51,7 @@ enum wake_end {
 struct wake_v1 {
     const struct delivery *delivery;
     struct wake_gate *gate;
+    struct follow_up_round *follow_ups;
     const struct agent *agent; /* as the account's list has it now */
     /* Finds another agent of that list, as wake_schedule_find does. */
     bool (*find_agent)(void *find_context, const char *id, struct agent *agent);

@@ -79,8 +79,9 @@ struct stats {
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
     atomic_bool heartbeat_running;
     atomic_bool sync_running;
-    atomic_bool list_full;       /* the backend may have notifications beyond those that it lists */
-    atomic_bool spool_broken;    /* the last write to the spool failed */
+    atomic_bool list_full;    /* the backend may have notifications beyond those that it lists */
+    atomic_bool spool_broken; /* the last write to the spool failed */
+    atomic_bool profiles_unfinished; /* not every agent has had its turn in the current sync */
     atomic_bool profiles_broken; /* the last sync of agents' profiles could not write all of them */
     atomic_bool reported_good;   /* what the last report said; false before the first */
     atomic_llong last_poll_ms;   /* the end of the last successful poll */

@@ -28,6 +28,7 @@ enum {
     ROSTER_TIMEOUT_MS = 5000,
     RELOAD_LIMIT_MS = 5000,
     RELOAD_LOOK_MS = 250,
+    NEXT_ROUND_MS = 1000, /* until the profiles go on that took too long for one round */
     MAX_NAMED_SLUGS = 5,
     QUOTED_BYTES = 80,
 };
@@ -110,6 +111,9 @@ static void compare_with_gateway(struct agent_sync *sync, const struct agent_lis
     if (refresh_roster(sync) && needs_dialect(sync))
         dialect_learn(
             sync->parts.roster, sync->parts.gateway, sync->client, ROSTER_TIMEOUT_MS, &sync->trace);
+    /* It does not know those yet whose turn has not come. */
+    if (atomic_load(&sync->parts.stats->profiles_unfinished))
+        return;
     json_t *missing = find_missing_slugs(sync, list);
     size_t count = json_array_size(missing);
     gateway_roster_set_missing(sync->parts.roster, json_incref(missing));
@@ -261,13 +265,14 @@ static int64_t sync_once(struct agent_sync *sync)
 static void *agent_sync_thread(void *owner)
 {
     struct agent_sync *sync = owner;
-    int64_t began_ms;
-    int64_t delay_ms;
+    int64_t next_ms;
     atomic_store(&sync->parts.stats->sync_running, true);
     do {
-        began_ms = clock_monotonic_ms();
-        delay_ms = sync_once(sync);
-    } while (loop_wait(&sync->loop, began_ms + delay_ms, INT64_MAX));
+        next_ms = clock_monotonic_ms();
+        next_ms += sync_once(sync);
+        if (atomic_load(&sync->parts.stats->profiles_unfinished))
+            next_ms = clock_monotonic_ms() + NEXT_ROUND_MS;
+    } while (loop_wait(&sync->loop, next_ms, INT64_MAX));
     atomic_store(&sync->parts.stats->sync_running, false);
     return NULL;
 }
@@ -297,6 +302,7 @@ void agent_sync_destroy(struct agent_sync *sync)
         return;
     loop_fini(&sync->loop);
     http_client_destroy(sync->client);
+    profiles_fini(&sync->profiles);
     json_decref(sync->unusable);
     free(sync);
 }

@@ -24,8 +24,8 @@
  * Deliveries come first in an agent's lane, until its wake-up has waited for half of its interval
  * (send_queue.c). While it waits, a delivery reports the agent as online in its place.
  *
- * Everything in struct heartbeat is constant while threads run; the schedule, the queue and the
- * breaker have their own locks.
+ * Everything in struct heartbeat is constant while threads run; the schedule, the queue, the
+ * breaker, the gate and the round of follow-ups have their own locks.
  */
 #include "agents/agents.h"
 
@@ -46,6 +46,7 @@ struct heartbeat {
     struct heartbeat_parts parts;
     struct loop loop;
     struct wake_gate gate; /* of wake-ups on v1 */
+    struct follow_up_round follow_ups;
 };
 
 static void count_wake(const struct heartbeat *heartbeat, const char *outcome)
@@ -113,6 +114,7 @@ int heartbeat_create(
     created->parts = *parts;
     loop_init(&created->loop, "mc-beat", heartbeat_thread, created);
     wake_gate_init(&created->gate);
+    follow_up_round_init(&created->follow_ups);
     *heartbeat = created;
     return 0;
 }
@@ -123,6 +125,7 @@ void heartbeat_destroy(struct heartbeat *heartbeat)
         return;
     loop_fini(&heartbeat->loop);
     wake_gate_fini(&heartbeat->gate);
+    follow_up_round_fini(&heartbeat->follow_ups);
     free(heartbeat);
 }
 
@@ -265,6 +268,7 @@ static enum wake_end wake_agent_v1(struct heartbeat *heartbeat, struct http_clie
     struct wake_v1 wake = {
         .delivery = heartbeat->parts.delivery,
         .gate = &heartbeat->gate,
+        .follow_ups = &heartbeat->follow_ups,
         .agent = agent,
         .find_agent = find_listed_agent,
         .find_context = heartbeat->parts.schedule,

@@ -5,10 +5,15 @@
  * Every folder is opened relative to the one above it, with O_NOFOLLOW, and has to be the runtime's
  * own; names are ours or have been checked to be single plain components. So no path leads out of
  * the root, whatever is renamed meanwhile. A file is written under a temporary name, which is
- * removed before and then created exclusively, so that nothing is written through a link; it is
- * synced and renamed over the name. The folder is not synced: a name that is lost with the power
- * is written again by the next sync, whereas a content never is a part. One whose content must not
- * be replaced is linked to its name instead, which fails if the name exists.
+ * removed before and then created exclusively, so that nothing is written through a link, and
+ * renamed over the name. One whose content must not be replaced is linked to its name instead,
+ * which fails if the name exists. So nobody ever reads a part, while the machine runs.
+ *
+ * What a loss of power may take is what the board has: a file that is gone, empty or old then is
+ * written again by the first sync after the start. So such files are not synced, which would be
+ * thirteen waits for the disk for each new agent, nor is the first line of a memory, whose loss
+ * leaves an empty file. Only what nobody can write again, or must not read in part before the
+ * runtime has started, is saved (PROFILE_SAVE): the marker, and the gateway's list of agents.
  *
  * A file that already has the right content is not touched, unless it has a second name: the
  * gateway refuses hard links, and the other name may be another agent's.
@@ -157,7 +162,8 @@ static bool file_holds(int folder_fd, const char *name, struct text_span content
 }
 
 /* On failure errno says why, and the file may be there in part. */
-static bool write_temporary(int folder_fd, const char *temporary, struct text_span content)
+static bool write_temporary(
+    int folder_fd, const char *temporary, struct text_span content, bool is_synced)
 {
     if (unlinkat(folder_fd, temporary, 0) != 0 && errno == EISDIR)
         unlinkat(folder_fd, temporary, AT_REMOVEDIR);
@@ -165,16 +171,19 @@ static bool write_temporary(int folder_fd, const char *temporary, struct text_sp
         folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd < 0)
         return false;
-    bool written = fd_write(fd, content.bytes, content.length_bytes) && fsync(fd) == 0;
+    bool written =
+        fd_write(fd, content.bytes, content.length_bytes) && (!is_synced || fsync(fd) == 0);
     int failure = errno;
-    close(fd);
+    /* A file system on a network may tell only here that it has no space. */
+    if (close(fd) != 0 && written)
+        return false;
     errno = failure;
     return written;
 }
 
 static bool give_name(int folder_fd, const char *temporary, const char *name, enum profile_put put)
 {
-    if (put == PROFILE_REPLACE)
+    if (put != PROFILE_KEEP)
         return renameat(folder_fd, temporary, folder_fd, name) == 0;
     bool named = linkat(folder_fd, temporary, folder_fd, name, 0) == 0 || errno == EEXIST;
     return named && unlinkat(folder_fd, temporary, 0) == 0;
@@ -187,10 +196,10 @@ int profile_file_put(int folder_fd, const char *name, struct text_span content,
     struct stat status;
     if (put == PROFILE_KEEP && fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
-    if (put == PROFILE_REPLACE && file_holds(folder_fd, name, content))
+    if (put != PROFILE_KEEP && file_holds(folder_fd, name, content))
         return 0;
     snprintf(temporary, sizeof temporary, "%s" FILE_REPLACE_SUFFIX, name);
-    if (write_temporary(folder_fd, temporary, content) &&
+    if (write_temporary(folder_fd, temporary, content, put == PROFILE_SAVE) &&
         give_name(folder_fd, temporary, name, put)) {
         if (written != NULL)
             *written = true;
@@ -235,8 +244,8 @@ static int write_marker(int folder_fd, const char *id, struct error *error)
     char line[ID_BYTES + 1];
     bool written = false;
     snprintf(line, sizeof line, "%s\n", id);
-    int result = profile_file_put(folder_fd, marker, (struct text_span){line, strlen(line)},
-        PROFILE_REPLACE, &written, error);
+    int result = profile_file_put(
+        folder_fd, marker, (struct text_span){line, strlen(line)}, PROFILE_SAVE, &written, error);
     /* Unlike what comes from the board it cannot be found out again. */
     if (result == 0 && written && fsync(folder_fd) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "cannot write %s", marker);
@@ -337,17 +346,20 @@ static int make_way(struct profile_folders *folders, const char *slug, const cha
         parked);
 }
 
-/* Whether the folder still is that agent's. */
-static bool folder_is_of(
-    const struct profile_folders *folders, const char *name, const char *agent_id)
+int profile_folder_check(int root_fd, const char *name, const char *agent_id, struct error *error)
 {
-    char owner[ID_BYTES];
+    char owner[ID_BYTES] = "";
     int fd;
-    if (open_folder(folders->root_fd, name, &fd, NULL) != 0 || fd < 0)
-        return false;
-    int result = read_marker(fd, owner, NULL);
-    close(fd);
-    return result == 0 && strcmp(owner, agent_id) == 0;
+    int result = open_folder(root_fd, name, &fd, error);
+    if (result != 0)
+        return result;
+    if (fd >= 0) {
+        result = read_marker(fd, owner, error);
+        close(fd);
+    }
+    if (result == 0 && strcmp(owner, agent_id) != 0)
+        result = error_set(error, ERROR_CLOSED, "%s is not the folder of this agent", name);
+    return result;
 }
 
 /* Gives the folder that the agent has under another name that of slug, if there is one. */
@@ -361,7 +373,7 @@ static int bring_folder(
         return result;
     const char *found = json_string_value(json_object_get(folders->by_id, agent_id));
     if (found == NULL || strcmp(found, slug) == 0 || !text_copy(from, sizeof from, found) ||
-        !folder_is_of(folders, from, agent_id))
+        profile_folder_check(folders->root_fd, from, agent_id, NULL) != 0)
         return 0;
     if (rename_folder(folders, from, slug, agent_id))
         return 0;

@@ -30,16 +30,25 @@ int profile_folder_enter(int parent_fd, const char *name, int *fd, struct error 
 /* What becomes of a file that is there already. */
 enum profile_put {
     PROFILE_REPLACE, /* it gets the content */
-    PROFILE_KEEP,    /* it stays as it is */
+    PROFILE_SAVE, /* the same, and on disk: after a loss of power it is the old one or the new one
+                   */
+    PROFILE_KEEP, /* it stays as it is */
 };
 
 /*
- * Has the file name hold content: written under a temporary name, synced, renamed. Nothing is
- * written if it holds that already. *written is set to true, and otherwise left alone, when
- * something was; it may be NULL. ERROR_SYSTEM: the file is as it was.
+ * Has the file name hold content: written under a temporary name and renamed, with PROFILE_SAVE
+ * synced before. Nothing is written if it holds that already. *written is set to true, and
+ * otherwise left alone, when something was; it may be NULL. ERROR_SYSTEM: the file is as it was.
  */
 int profile_file_put(int folder_fd, const char *name, struct text_span content,
     enum profile_put put, bool *written, struct error *error);
+
+/*
+ * Whether the folder of that name is that of the agent with that id. Only reads. 0: it is;
+ * ERROR_CLOSED: it is not, or not there; ERROR_LOCKED or ERROR_NO_MEMORY: that cannot be found out,
+ * for good or for now; ERROR_SYSTEM: something else is in its place.
+ */
+int profile_folder_check(int root_fd, const char *name, const char *agent_id, struct error *error);
 
 /* The folders below a root and whose they are, read when first needed. Zero-initialize it. */
 struct profile_folders {

@@ -8,6 +8,10 @@
  * has its folder before the gateway knows it. The gateway includes that file in its configuration
  * and loads it again when it changes (docs/protocol.md, "Agents of the board").
  *
+ * The first sync of a large account writes much. A sync that is not done after a minute stops
+ * between two agents, so that schedule and wake-ups go on, and the next round begins where it has
+ * stopped. Agents at which a round does not come are in its list if their folder is there.
+ *
  * An agent whose slug cannot be a folder's name, or is shared, is left out: so is one whose folder
  * still is another agent's, as it would read that one's memory. Any other failure concerns the
  * files alone. The agent stays in the agents' file, and deliveries go on: what is wrong is said
@@ -19,8 +23,6 @@
  */
 #include "agents/profiles.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/stop_point.h"
 #include "base/sync.h"
 #include "base/watch.h"
 #include "delivery/session_key.h"
@@ -38,7 +41,6 @@
 enum {
     OPERATORS_FILE_BYTES = 256 * 1024,
     MODELS_FILE_BYTES = 64 * 1024,
-    AGENTS_FILE_BYTES = 2 * 1024 * 1024, /* the gateway includes no larger file */
     SLUG_NAME_BYTES = 65,
     DAY_S = 24 * 3600,
 };
@@ -55,18 +57,17 @@ struct profile_round {
     json_t *models;  /* board's model: the gateway's; NULL: none */
     json_t *slugs;   /* how often each slug occurs, in lower case */
     json_t *entries; /* of the agents' file */
-    struct text skipped;
-    bool incomplete;    /* the entries are, for want of memory or of a folder's owner */
-    struct error error; /* the first that occurred; its text is "" until then */
+    bool incomplete; /* the entries are, for want of memory or of a folder's owner */
 };
 
-/* Keeps the first failure of a round, with where it was in front. */
+/* Keeps the first failure of a sync, with where it was in front. */
 static void note_failure(struct profile_round *round, const char *where, struct error *error)
 {
-    if (round->error.text[0] != '\0')
+    struct error *first = &round->profiles->found_error;
+    if (first->text[0] != '\0')
         return;
     error_wrap(error, "%s", where);
-    round->error = *error;
+    *first = *error;
 }
 
 /* Reads a file of the operator beside the root; one that is not there is no failure. */
@@ -180,7 +181,8 @@ static void note_skipped(struct profile_round *round, const json_t *item)
     char quoted[SLUG_NAME_BYTES];
     struct text_span slug = json_guard_text(item, "slug");
     text_quote(quoted, sizeof quoted, slug.bytes, slug.length_bytes);
-    text_printf(&round->skipped, "%s\"%s\"", round->skipped.length_bytes > 0 ? ", " : "", quoted);
+    struct text *skipped = &round->profiles->found_skipped;
+    text_printf(skipped, "%s\"%s\"", skipped->length_bytes > 0 ? ", " : "", quoted);
 }
 
 static int write_skill(
@@ -285,13 +287,39 @@ static json_t *make_entry(
     return entry;
 }
 
+static bool is_usable(
+    const struct profile_round *round, const json_t *profile, char slug[static SLUG_NAME_BYTES])
+{
+    return read_slug(round, profile, slug) &&
+           json_integer_value(json_object_get(round->slugs, slug)) == 1;
+}
+
+/* Puts it into the agents' file, unless the folder is not to be had: result says why. */
+static void list_agent(
+    struct profile_round *round, const char *slug, const json_t *profile, int result)
+{
+    if (result == ERROR_NO_MEMORY ||
+        (result != ERROR_LOCKED && result != ERROR_CLOSED &&
+            json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0))
+        round->incomplete = true;
+}
+
+/* For an agent at which the round does not come. */
+static void pass_agent_over(struct profile_round *round, const json_t *profile)
+{
+    char slug[SLUG_NAME_BYTES];
+    if (is_usable(round, profile, slug))
+        list_agent(round, slug, profile,
+            profile_folder_check(
+                round->folders.root_fd, slug, json_guard_id(profile, "_id"), NULL));
+}
+
 static void sync_agent(struct profile_round *round, const json_t *profile)
 {
     char slug[SLUG_NAME_BYTES];
     struct error error;
     int folder_fd;
-    if (!read_slug(round, profile, slug) ||
-        json_integer_value(json_object_get(round->slugs, slug)) != 1) {
+    if (!is_usable(round, profile, slug)) {
         note_skipped(round, profile);
         return;
     }
@@ -307,67 +335,49 @@ static void sync_agent(struct profile_round *round, const json_t *profile)
             close(folder_fd);
         }
     }
-    if (result == ERROR_NO_MEMORY ||
-        (result != ERROR_LOCKED &&
-            json_object_set_new(round->entries, slug, make_entry(round, slug, profile)) != 0))
-        round->incomplete = true;
+    list_agent(round, slug, profile, result);
 }
 
-static bool append_listed(json_t *list, const char *slug, json_t *entry)
+/* Where the last round has stopped; the first if that agent is gone, or the last one did not stop.
+ */
+static size_t find_beginning(const struct profiles *profiles, const json_t *rows)
 {
-    json_t *item = json_pack("{s:s}", "id", slug);
-    bool complete = json_object_update(item, entry) == 0;
-    return json_array_append_new(list, item) == 0 && complete;
+    size_t index;
+    const json_t *profile;
+    if (profiles->next_id[0] == '\0')
+        return 0;
+    json_array_foreach (rows, index, profile)
+        if (json_guard_is(profile, "_id", profiles->next_id, ""))
+            return index;
+    return 0;
 }
 
-/* For older gateways a list, in which each agent has its id. NULL without memory. */
-static json_t *make_agents_document(json_t *entries, enum gateway_generation generation)
+/* Goes on from where the last round has stopped, until the end or until its time is up. */
+static void sync_agents(struct profile_round *round, const json_t *rows)
 {
-    const char *slug;
-    json_t *entry;
-    bool complete = true;
-    if (generation != GATEWAY_OLD)
-        return json_pack("{s:{s:O}}", "agents", "entries", entries);
-    json_t *list = json_array();
-    json_object_foreach (entries, slug, entry)
-        complete = append_listed(list, slug, entry) && complete;
-    json_t *document = complete ? json_pack("{s:{s:O}}", "agents", "list", list) : NULL;
-    json_decref(list);
-    return document;
-}
-
-static int put_agents_file(const char *path, struct text *text, bool *written, struct error *error)
-{
-    char parent[PATH_MAX];
-    const char *name = strrchr(path, '/') + 1;
-    if (text->failed)
-        return error_set(error, ERROR_NO_MEMORY, "out of memory");
-    if (text->length_bytes > AGENTS_FILE_BYTES)
-        return error_set(error, ERROR_TOO_LARGE,
-            "too many agents: the gateway includes at most "
-            "2 MiB");
-    if (!text_copy(parent, sizeof parent, path))
-        return error_set(error, ERROR_TOO_LARGE, "the path is too long");
-    int fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "cannot open its folder");
-    int result = profile_file_put(fd, name, (struct text_span){text->data, text->length_bytes},
-        PROFILE_REPLACE, written, error);
-    close(fd);
-    return result;
-}
-
-/* Whether the file is for an older gateway. What cannot be read is not. */
-static bool has_old_form(const char *path)
-{
-    struct text content = {0};
-    json_t *document = NULL;
-    if (file_read_unlinked(path, AGENTS_FILE_BYTES, &content, NULL) == 0)
-        json_guard_load(content.data, content.length_bytes, &document, NULL);
-    bool is_old = json_is_array(json_object_get(json_object_get(document, "agents"), "list"));
-    text_fini(&content);
-    json_decref(document);
-    return is_old;
+    struct profiles *profiles = round->profiles;
+    int64_t limit_ms = STOP_POINT_NUMBER("MISSION_CONTROL_PROFILES_ROUND_MS", PROFILES_ROUND_MS);
+    int64_t end_ms = clock_monotonic_ms() + limit_ms;
+    size_t beginning = find_beginning(profiles, rows);
+    bool is_over = false;
+    size_t index;
+    const json_t *profile;
+    profiles->next_id[0] = '\0';
+    json_array_foreach (rows, index, profile) {
+        const char *id = json_guard_id(profile, "_id");
+        if (atomic_load(profiles->abort))
+            return;
+        watch_sign();
+        if (index < beginning || is_over) {
+            pass_agent_over(round, profile);
+            if (is_over && profiles->next_id[0] == '\0' && id != NULL)
+                text_copy(profiles->next_id, sizeof profiles->next_id, id);
+        } else {
+            sync_agent(round, profile);
+            is_over = clock_monotonic_ms() >= end_ms;
+        }
+    }
+    atomic_store(&profiles->stats->profiles_unfinished, profiles->next_id[0] != '\0');
 }
 
 /*
@@ -377,24 +387,14 @@ static bool has_old_form(const char *path)
 static bool write_agents_file(struct profile_round *round, enum gateway_generation generation)
 {
     const char *path = round->profiles->config->agents_file;
-    struct text text = {0};
     struct error error;
     bool written = false;
     if (round->incomplete) {
         error_set(&error, ERROR_NO_MEMORY, "no memory for all agents");
         note_failure(round, path, &error);
-        return false;
-    }
-    /* Not asked yet, as after each start: the form stays, or an older gateway could not load it. */
-    if (generation == GATEWAY_UNKNOWN && has_old_form(path))
-        generation = GATEWAY_OLD;
-    json_t *document = make_agents_document(round->entries, generation);
-    json_append(&text, document);
-    text_append(&text, "\n");
-    json_decref(document);
-    if (put_agents_file(path, &text, &written, &error) != 0)
+    } else if (agents_file_write(path, round->entries, generation, &written, &error) != 0) {
         note_failure(round, path, &error);
-    text_fini(&text);
+    }
     return written;
 }
 
@@ -411,8 +411,9 @@ static void report_trouble(struct profiles *profiles, const char *text)
     stats_profiles_ended(profiles->stats, text[0] != '\0' ? text : NULL);
 }
 
-static void report_skipped(struct profiles *profiles, const struct text *skipped)
+static void report_skipped(struct profiles *profiles)
 {
+    const struct text *skipped = &profiles->found_skipped;
     const char *slugs = skipped->data != NULL && !skipped->failed ? skipped->data : "";
     char shown[ERROR_TEXT_BYTES];
     text_copy(shown, sizeof shown, slugs);
@@ -425,6 +426,33 @@ static void report_skipped(struct profiles *profiles, const struct text *skipped
     text_copy(profiles->skipped, sizeof profiles->skipped, shown);
 }
 
+void profiles_fini(struct profiles *profiles)
+{
+    text_fini(&profiles->found_skipped);
+    profiles->found_error.text[0] = '\0';
+}
+
+/* What went well is only known once all agents have had their turn. */
+static void report_round(struct profiles *profiles, const json_t *rows)
+{
+    const char *error = profiles->found_error.text;
+    bool unfinished = atomic_load(&profiles->stats->profiles_unfinished);
+    if (unfinished && !profiles->has_said_unfinished)
+        log_info(component,
+            "the profiles of %zu agents take longer than a minute to write: the rest of them "
+            "follow in further rounds",
+            json_array_size(rows));
+    else if (!unfinished && profiles->has_said_unfinished)
+        log_info(component, "the profiles of all agents have been written");
+    profiles->has_said_unfinished = unfinished;
+    if (!unfinished || error[0] != '\0')
+        report_trouble(profiles, error);
+    if (unfinished)
+        return;
+    report_skipped(profiles);
+    profiles_fini(profiles);
+}
+
 static void end_round(struct profile_round *round)
 {
     if (round->folders.root_fd >= 0)
@@ -432,7 +460,6 @@ static void end_round(struct profile_round *round)
     profile_folders_fini(&round->folders);
     text_fini(&round->instructions);
     text_fini(&round->wake_up_routine);
-    text_fini(&round->skipped);
     json_decref(round->models);
     json_decref(round->slugs);
     json_decref(round->entries);
@@ -444,8 +471,6 @@ bool profiles_write(
     struct profile_round round = {
         .profiles = profiles, .slugs = json_object(), .entries = json_object()};
     struct error error;
-    size_t index;
-    const json_t *profile;
     bool written = false;
     read_operators_file(&round, "AGENTS.md", &round.instructions);
     read_operators_file(&round, "HEARTBEAT.md", &round.wake_up_routine);
@@ -453,18 +478,12 @@ bool profiles_write(
     if (profile_root_open(profiles->config->workspace_root, &round.folders.root_fd, &error) != 0)
         note_failure(&round, "OPENCLAW_WORKSPACE_ROOT", &error);
     count_slugs(&round, rows);
-    json_array_foreach (rows, index, profile) {
-        if (atomic_load(profiles->abort))
-            break;
-        watch_sign();
-        sync_agent(&round, profile);
-    }
+    sync_agents(&round, rows);
     /* Aborted, it has not seen all agents; without the root, not whose folders they would get. */
     if (!atomic_load(profiles->abort)) {
         if (round.folders.root_fd >= 0)
             written = write_agents_file(&round, generation);
-        report_skipped(profiles, &round.skipped);
-        report_trouble(profiles, round.error.text);
+        report_round(profiles, rows);
     }
     end_round(&round);
     return written;
@@ -489,6 +508,7 @@ bool profiles_sync(struct profiles *profiles, const struct service *service,
     json_t *rows;
     struct error error;
     bool written = false;
+    atomic_store(&profiles->stats->profiles_unfinished, false);
     if (!profiles_are_offered(profiles, service))
         return false;
     enum convex_outcome outcome = service_list_profiles(service, &rows, &error);

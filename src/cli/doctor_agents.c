@@ -98,6 +98,12 @@ static void find_missing(const struct doctor *doctor, const struct gateway_model
     }
 }
 
+/* Whether the runtime brings the board's agents into the gateway. */
+static bool has_profiles(const struct doctor *doctor)
+{
+    return doctor->config->profile_sync && doctor->version != BACKEND_V0;
+}
+
 /* Agents that the gateway lacks run as the fallback agent, if it has that one. */
 static void check_fallback(
     struct doctor *doctor, const struct gateway_models *models, size_t missing)
@@ -121,14 +127,14 @@ static void report_missing(struct doctor *doctor, const struct missing_agents *m
     const char *names = missing->names.failed ? "..." : missing->names.data;
     char fix[PATH_MAX + 256] = "set OPENCLAW_FALLBACK_AGENT or add the agent to the gateway";
     const char *where = "";
-    if (config->profile_sync && missing->in_file > 0) {
+    if (has_profiles(doctor) && missing->in_file > 0) {
         where = ", though the agents' file has them";
         snprintf(fix, sizeof fix,
             "add \"$include\": \"%s\" to the gateway's openclaw.json, with the path as the gateway "
             "sees it; if that is not below the directory of openclaw.json, start the gateway with "
             "its directory in OPENCLAW_INCLUDE_ROOTS",
             config->agents_file);
-    } else if (config->profile_sync) {
+    } else if (has_profiles(doctor)) {
         where = ", and the agents' file does not have them either";
         snprintf(fix, sizeof fix,
             "start the runtime, which writes %s; if it runs, see agentSync.profilesError in "
@@ -148,14 +154,13 @@ void doctor_check_agents(struct doctor *doctor, const struct gateway *gateway)
         doctor_skip_agents(doctor, "reading the account's agents");
         return;
     }
-    json_t *file = doctor->config->profile_sync ? read_agents_file(doctor, NULL) : NULL;
+    json_t *file = has_profiles(doctor) ? read_agents_file(doctor, NULL) : NULL;
     gateway_models_fetch(gateway, doctor->client, DOCTOR_TIMEOUT_MS, NULL, &models);
     find_missing(doctor, &models, file, &missing);
     if (!models.known)
         doctor_report_add(&doctor->report, agents_check, DOCTOR_SKIP, NULL,
             "because the gateway does not list its agents");
-    else if (missing.count > 0 && doctor->config->fallback_agent != NULL &&
-             !doctor->config->profile_sync)
+    else if (missing.count > 0 && doctor->config->fallback_agent != NULL && !has_profiles(doctor))
         check_fallback(doctor, &models, missing.count);
     else if (missing.count > 0)
         report_missing(doctor, &missing);

@@ -43,6 +43,7 @@ enum {
     MAX_ROWS = 400,      /* of a list that are looked at, should there be more than asked for */
     MAX_LOOKS = 12,      /* tasks whose threads are read for follow-ups, of one wake-up */
     MAX_RECIPIENTS = 10, /* of one request, as the backend has it */
+    MAX_REMEMBERED = 2 * MAX_ROWS, /* tasks in a round of follow-ups: no list has more */
 };
 
 static const int64_t STANDSTILL_MS = INT64_C(15) * 60 * 1000;
@@ -280,6 +281,18 @@ void wake_board_fini(struct wake_board *board)
 
 /* Follow-ups. */
 
+void follow_up_round_init(struct follow_up_round *round)
+{
+    mutex_init(&round->lock);
+    round->looked_at = NULL;
+}
+
+void follow_up_round_fini(struct follow_up_round *round)
+{
+    mutex_fini(&round->lock);
+    json_decref(round->looked_at);
+}
+
 static bool is_assigned_to(const json_t *task, const char *agent_id)
 {
     size_t index;
@@ -408,8 +421,34 @@ static const char *follow_up_on(
     return "not_due";
 }
 
-void wake_board_follow_up(const struct wake_board *board, const struct attempt *attempt,
-    const struct wake_v1 *wake, unsigned max)
+/* Each wake-up owns what it has taken until it puts that back. Never NULL, except without memory.
+ */
+static json_t *take_looked_at(struct follow_up_round *round)
+{
+    mutex_lock(&round->lock);
+    json_t *looked_at = round->looked_at;
+    round->looked_at = NULL;
+    mutex_unlock(&round->lock);
+    /* Only a board that gets new tasks faster than it is looked at has so many. */
+    if (json_object_size(looked_at) < MAX_REMEMBERED && looked_at != NULL)
+        return looked_at;
+    json_decref(looked_at);
+    return json_object();
+}
+
+/* Takes the reference; NULL begins a new round. */
+static void keep_looked_at(struct follow_up_round *round, json_t *looked_at)
+{
+    mutex_lock(&round->lock);
+    json_t *replaced = round->looked_at;
+    round->looked_at = looked_at;
+    mutex_unlock(&round->lock);
+    json_decref(replaced);
+}
+
+/* Returns whether it has come to the end of the tasks: the round is over. */
+static bool follow_up_on_rest(const struct wake_board *board, const struct attempt *attempt,
+    const struct wake_v1 *wake, unsigned max, json_t *looked_at)
 {
     struct metrics *metrics = &attempt->delivery->stats->metrics;
     unsigned sent = 0;
@@ -417,15 +456,35 @@ void wake_board_follow_up(const struct wake_board *board, const struct attempt *
     size_t index;
     const json_t *task;
     json_array_foreach (board->tasks, index, task) {
-        if (sent >= max || looks >= MAX_LOOKS || converse_is_stopping(attempt))
-            return;
-        json_t *slugs = find_assignees(attempt, wake, task);
+        const char *id = json_guard_id(task, "_id");
+        json_t *slugs =
+            json_object_get(looked_at, id) == NULL ? find_assignees(attempt, wake, task) : NULL;
         if (slugs == NULL)
             continue;
+        if (sent >= max || looks >= MAX_LOOKS || converse_is_stopping(attempt)) {
+            json_decref(slugs);
+            return false;
+        }
         looks++;
+        json_object_set_new(looked_at, id, json_true());
         const char *outcome = follow_up_on(attempt, wake->gate, task, slugs);
         metrics_add(metrics, METRIC_HEARTBEAT_FOLLOW_UPS, outcome, NULL, 1);
         /* A request that failed may have been made. */
         sent += strcmp(outcome, "not_due") == 0 ? 0 : 1;
     }
+    return true;
+}
+
+void wake_board_follow_up(const struct wake_board *board, const struct attempt *attempt,
+    const struct wake_v1 *wake, unsigned max)
+{
+    /* A list that could not be read is not at its end. */
+    if (json_array_size(board->tasks) == 0)
+        return;
+    json_t *looked_at = take_looked_at(wake->follow_ups);
+    if (follow_up_on_rest(board, attempt, wake, max, looked_at)) {
+        json_decref(looked_at);
+        looked_at = NULL;
+    }
+    keep_looked_at(wake->follow_ups, looked_at);
 }

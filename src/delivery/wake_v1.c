@@ -471,12 +471,13 @@ enum wake_end wake_v1_run(struct wake_v1 *wake, struct http_client *client, stru
     wake->was_asked = false;
     wake->task_id[0] = '\0';
     entry->work.started_us = clock_monotonic_us();
-    if (!session_address_make(address, delivery->config, delivery->roster, BACKEND_V1, agent->slug,
-            agent->session_key))
-        end = WAKE_POSTPONED;
-    else if (address->unusable)
+    bool complete = session_address_make(
+        address, delivery->config, delivery->roster, BACKEND_V1, agent->slug, agent->session_key);
+    /* One that the gateway is about to get is woken then. */
+    bool is_coming = address->unknown && atomic_load(&delivery->stats->profiles_unfinished);
+    if (address->unusable)
         end = WAKE_UNUSABLE;
-    else if (take_up_wake_record(&waking))
+    else if (complete && !is_coming && take_up_wake_record(&waking))
         end = entry->work.reply != NULL ? post_wake_reply(&waking, true) : ask_woken_agent(&waking);
     free(waking.reply.text);
     wake_board_fini(&waking.board);

@@ -152,6 +152,7 @@ check_profiles_are_shared() {
     done
     expect_equal "/home/openclaw/workspace /run/mission-control" \
         "$(comm -12 <(volume_targets "$runtime") <(volume_targets "$gateway") | paste -sd ' ')" "shared volumes"
+    expect_contains "$gateway" "environment.OPENCLAW_INCLUDE_ROOTS	/home/openclaw/workspace"
     expect_lacks "$gateway" runtime-state
     expect_lacks "$gateway" /var/lib/mission-control-runtime
     expect_lacks "$gateway" SERVICE_TOKEN
@@ -196,7 +197,9 @@ check_runtime_shows_no_secret() {
     docker exec "$name" cat /run/mission-control/gateway_token >"$work/gateway_token"
     grep -qxE '[0-9a-f]{64}' "$work/gateway_token"
     docker inspect "$name" >"$work/inspected"
-    docker exec "$name" cat /proc/1/environ /proc/1/cmdline >>"$work/inspected"
+    docker exec "$name" cat /proc/1/cmdline >>"$work/inspected"
+    # Not even the runtime's own user may read it.
+    fails docker exec "$name" cat /proc/1/environ
     expect_no_match "$SANDBOX_TOKEN|sk-key-of-the-test|API_KEY|$(cat "$work/gateway_token")" "$work/inspected"
     expect_equal "600 10001" "$(docker exec "$name" stat -c '%a %u' /run/mission-control/gateway_token)"
     docker exec "$name" mission-control-runtime --check-config | grep -F 'OPENCLAW_GATEWAY_TOKEN=***'

@@ -23,13 +23,17 @@ enum { PATH_BYTES = 512, NOBODY = 65534 };
 static const char strace_program[] = "/usr/bin/strace";
 
 /* Starts the runtime with profiles in the directory "shared" of the environment. */
-static void start_with_profiles(struct test_env *env)
+static void start_with(struct test_env *env, const char *interval, const char *setting)
 {
     char root[PATH_BYTES];
     snprintf(root, sizeof root, "OPENCLAW_WORKSPACE_ROOT=%s/shared/agents", env->dir);
     test_env_list_agents(env, true);
-    test_env_start_runtime(
-        env, STRINGS("OPENCLAW_PROFILE_SYNC=true", root, "AGENT_SYNC_INTERVAL=100"));
+    test_env_start_runtime(env, STRINGS("OPENCLAW_PROFILE_SYNC=true", root, interval, setting));
+}
+
+static void start_with_profiles(struct test_env *env)
+{
+    start_with(env, "AGENT_SYNC_INTERVAL=100", NULL);
 }
 
 static void seed(struct test_env *env, const char *json)
@@ -247,6 +251,40 @@ static void test_a_folder_of_somebody_else_stops_nothing(void **state)
     expect_recovery(env);
 }
 
+/*
+ * With a round for each agent: schedule and wake-ups do not wait for the last one, which the
+ * gateway lacks, so that it is neither woken nor reported, and the rounds follow each other
+ * although the interval is a day.
+ */
+static void test_a_long_sync_holds_nothing_up(void **state)
+{
+    static const char said[] = "the profiles of 2 agents take longer than a minute to write";
+    struct test_env *env = *state;
+    env->runtime_program = "stop-points/mission-control-runtime";
+    seed(env, "{\"agents\":[{\"slug\":\"wanda\",\"heartbeatInterval\":0.005},"
+              "{\"slug\":\"otto\",\"heartbeatInterval\":0.005}]}");
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "wanda"));
+    start_with(env, "AGENT_SYNC_INTERVAL=86400000", "MISSION_CONTROL_PROFILES_ROUND_MS=0");
+    test_env_wait(env, "action=updateAgentHeartbeat&calls=2");
+    assert_true(file_has(env, agents_file, "\"wanda\""));
+    assert_false(file_has(env, agents_file, "\"otto\""));
+    assert_true(test_env_health_has(env, "/health", "\"status\": \"healthy\""));
+    assert_int_equal(test_env_stat(env, "backend", "listAgentsForRuntime"), 1);
+    board_set(env, json_pack("{s:n}", "gateway_agents"));
+    test_env_wait_log(env, "the profiles of all agents have been written");
+    assert_true(file_has(env, agents_file, "\"otto\""));
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
+    assert_int_equal(test_env_stat(env, "backend", "listAgentsForRuntime"), 2);
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_heartbeats_total{outcome=\"failed\"} 0\n"));
+    char *log = process_output(&env->runtime);
+    assert_null(strstr(log, "the gateway does not know"));
+    assert_non_null(strstr(log, said));
+    assert_null(strstr(strstr(log, said) + 1, said));
+    free(log);
+    test_env_stop_runtime(env);
+}
+
 static void test_v0_has_no_profiles(void **state)
 {
     struct test_env *env = *state;
@@ -258,6 +296,21 @@ static void test_v0_has_no_profiles(void **state)
     assert_int_equal(test_env_stat(env, "backend", "listAgentsForRuntime"), 0);
     make_path(env, "", path);
     assert_int_equal(access(path, F_OK), -1);
+}
+
+/* So the doctor has the same advice as if they were off. */
+static void test_doctor_expects_no_profiles_of_v0(void **state)
+{
+    struct test_env *env = *state;
+    const char *settings[] = {"OPENCLAW_PROFILE_SYNC=true", NULL, NULL};
+    doctor_seed_agent(env);
+    test_env_list_agents(env, true);
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    doctor_expect_read_only(
+        env, settings, 1, STRINGS("fix: set OPENCLAW_FALLBACK_AGENT or add the agent"));
+    settings[1] = "OPENCLAW_FALLBACK_AGENT=main";
+    doctor_expect_read_only(
+        env, settings, 0, STRINGS("1 of the account's agents run as main, because the gateway"));
 }
 
 static void test_profiles_that_cannot_be_read_change_nothing(void **state)
@@ -322,7 +375,9 @@ int main(void)
         ON_V1(test_a_full_disk_stops_nothing),
         ON_V1(test_a_read_only_disk_stops_nothing),
         ON_V1(test_a_folder_of_somebody_else_stops_nothing),
+        ON_V1(test_a_long_sync_holds_nothing_up),
         TEST_IN_ENV(test_v0_has_no_profiles),
+        TEST_IN_ENV(test_doctor_expects_no_profiles_of_v0),
         ON_V1(test_profiles_that_cannot_be_read_change_nothing),
         ON_V1(test_doctor_tells_what_the_gateway_lacks),
     };

@@ -644,6 +644,63 @@ static void test_follow_ups_go_on_to_other_tasks(void **state)
     test_env_stop_runtime(env);
 }
 
+enum { TASKS = 30 };
+
+/* Tasks of friday's that do not stand still, and an orchestrator. */
+static void seed_many_tasks(struct test_env *env)
+{
+    json_t *tasks = json_array();
+    for (int i = 0; i < TASKS; i++)
+        json_array_append_new(
+            tasks, json_pack("{s:o, s:s, s:[s]}", "title", json_sprintf("task %d", i), "status",
+                       "in_progress", "assign", "friday"));
+    test_env_list_agents(env, true);
+    json_decref(test_env_post(env, "/sandbox/seed",
+        json_pack("{s:[{s:s, s:f, s:b}, {s:s, s:i}], s:o}", "agents", "slug", "fury",
+            "heartbeatInterval", 0.005, "orchestrator", 1, "slug", "friday", "heartbeatInterval",
+            1440, "tasks", tasks)));
+    thread_mark_all(env);
+}
+
+/* How many different tasks the next calls are about that read a thread for follow-ups. */
+static size_t count_looked_at(const json_t *calls, size_t from, size_t count)
+{
+    json_t *tasks = json_object();
+    for (size_t i = from; i < from + count; i++) {
+        const json_t *arguments = json_object_get(json_array_get(calls, i), "arguments");
+        json_object_set_new(tasks, board_string(arguments, "taskId"), json_true());
+    }
+    size_t found = json_object_size(tasks);
+    json_decref(tasks);
+    return found;
+}
+
+/*
+ * Three wake-ups look at thirty tasks, and the next three again, although the order of the tasks is
+ * reversed between the first and the second.
+ */
+static void test_each_of_many_tasks_has_its_turn(void **state)
+{
+    struct test_env *env = *state;
+    char title[32];
+    seed_many_tasks(env);
+    board_fail(env, "listTaskThreadForAgentTool", "hold", -1);
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "held=1");
+    for (int i = 0; i < TASKS; i++) {
+        snprintf(title, sizeof title, "task %d", i);
+        age_task(env, title, (int64_t)i * 1000);
+    }
+    board_clear_faults(env);
+    test_env_wait(env, "action=listTaskThreadForAgentTool&calls=60");
+    json_t *record = test_env_get(env, "/sandbox/calls?action=listTaskThreadForAgentTool");
+    const json_t *calls = json_object_get(record, "calls");
+    assert_int_equal(count_looked_at(calls, 0, TASKS), TASKS);
+    assert_int_equal(count_looked_at(calls, TASKS, TASKS), TASKS);
+    json_decref(record);
+    test_env_stop_runtime(env);
+}
+
 /* What the agent has asked itself counts among the three. */
 static void test_own_requests_of_the_orchestrator_count(void **state)
 {
@@ -706,6 +763,7 @@ int main(void)
         V1(test_reads_come_in_no_burst),
         V1(test_orchestrator_follows_tasks_up),
         V1(test_follow_ups_go_on_to_other_tasks),
+        V1(test_each_of_many_tasks_has_its_turn),
         V1(test_own_requests_of_the_orchestrator_count),
         V1(test_orchestrator_that_may_not_ask_does_not),
     };

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +31,40 @@ struct fixture {
     atomic_bool abort;
     struct profiles profiles;
 };
+
+/*
+ * A slow disk, without the wait: each fsync and each look at the monotonic clock moves that clock
+ * on by so much.
+ */
+static int64_t fsync_takes_ms;
+static int64_t look_takes_ms;
+static int64_t passed_ms;
+static size_t fsyncs;
+
+/* Replaces the C library's functions, at the linker's level so that it affects only this program.
+ */
+int fake_fsync(int fd) __asm__("fsync");
+int fake_clock_gettime(clockid_t clock, struct timespec *time) __asm__("clock_gettime");
+
+int fake_fsync(int fd)
+{
+    fsyncs++;
+    passed_ms += fsync_takes_ms;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int fake_clock_gettime(clockid_t clock, struct timespec *time)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, time);
+    if (clock != CLOCK_MONOTONIC || result != 0)
+        return result;
+    passed_ms += look_takes_ms;
+    time->tv_sec += (time_t)(passed_ms / 1000);
+    time->tv_nsec += (long)(passed_ms % 1000) * 1000000;
+    time->tv_sec += time->tv_nsec / 1000000000;
+    time->tv_nsec %= 1000000000;
+    return 0;
+}
 
 static int setup(void **state)
 {
@@ -53,6 +88,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
+    fsync_takes_ms = 0;
+    look_takes_ms = 0;
+    profiles_fini(&fixture->profiles);
     stats_fini(&fixture->stats);
     tmp_dir_remove(fixture->dir);
     free(fixture);
@@ -439,6 +477,150 @@ static void test_a_list_without_memory_is_not_written(void **state)
     json_decref(rows);
 }
 
+/* Rounds. */
+
+enum { MANY = 8 };
+
+/* Rows of agents a0, a1 and so on, with that soul. */
+static json_t *many_agents(const char *soul)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < MANY; i++)
+        json_array_append_new(
+            rows, json_pack("{s:o, s:o, s:s}", "_id", json_sprintf("k57%d", i), "slug",
+                      json_sprintf("a%d", i), "effectiveSoulContent", soul));
+    return rows;
+}
+
+/* Which of the agents have that soul in their folder, and which the gateway is told of. */
+static void agents_must_be(const struct fixture *fixture, const char *soul, const char *expected,
+    const char *expected_in_list)
+{
+    char found[MANY + 1] = "";
+    char listed[MANY + 1] = "";
+    char *list = read_in(fixture, "mission-control-agents.json");
+    for (int i = 0; i < MANY; i++) {
+        char name[32];
+        char line[32];
+        snprintf(name, sizeof name, "agents/a%d/SOUL.md", i);
+        snprintf(line, sizeof line, "%s\n", soul);
+        char *content = is_there(fixture, name) ? read_in(fixture, name) : NULL;
+        bool has_soul = content != NULL && strcmp(content, line) == 0;
+        free(content);
+        snprintf(name, sizeof name, "\"a%d\":{", i);
+        found[i] = has_soul ? '+' : '-';
+        listed[i] = strstr(list, name) != NULL ? '+' : '-';
+    }
+    free(list);
+    assert_string_equal(found, expected);
+    assert_string_equal(listed, expected_in_list);
+}
+
+/* A new agent has to be waited for twice, and the list once; the next sync waits for nothing. */
+static void test_few_files_are_waited_for(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *rows = many_agents("calm");
+    fsyncs = 0;
+    profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    assert_int_equal(fsyncs, 2 * MANY + 1);
+    profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    assert_int_equal(fsyncs, 2 * MANY + 1);
+    json_decref(rows);
+}
+
+/* Three agents of 20 s each in a round; the list has those that have a folder. */
+static void test_a_long_sync_goes_on_in_the_next_round(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *rows = many_agents("calm");
+    fsync_takes_ms = 10000;
+    assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
+    assert_true(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "calm", "+++-----", "+++-----");
+    assert_false(is_there(fixture, "agents/a3"));
+    assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
+    assert_true(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "calm", "++++++--", "++++++--");
+    assert_true(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
+    assert_false(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "calm", "++++++++", "++++++++");
+    /* It was no trouble at any time. */
+    assert_int_equal(atomic_load(&fixture->stats.profiles_broken), false);
+    assert_string_equal(trouble(fixture), "");
+    assert_false(profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT));
+    assert_false(fixture->stats.profiles_unfinished);
+    json_decref(rows);
+}
+
+/* Those at which the round does not come stay in the gateway's list with what they have. */
+static void test_a_long_sync_takes_nobody_out_of_the_list(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *calm = many_agents("calm");
+    json_t *wild = many_agents("wild");
+    profiles_write(&fixture->profiles, calm, GATEWAY_CURRENT);
+    look_takes_ms = PROFILES_ROUND_MS / 2;
+    assert_false(profiles_write(&fixture->profiles, wild, GATEWAY_CURRENT));
+    assert_true(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "wild", "++------", "++++++++");
+    agents_must_be(fixture, "calm", "--++++++", "++++++++");
+    for (int i = 1; i < MANY / 2; i++)
+        profiles_write(&fixture->profiles, wild, GATEWAY_CURRENT);
+    assert_false(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "wild", "++++++++", "++++++++");
+    json_decref(calm);
+    json_decref(wild);
+}
+
+/* However slow it is, and whoever goes: each round gets one agent further. */
+static void test_each_round_makes_progress(void **state)
+{
+    struct fixture *fixture = *state;
+    json_t *rows = many_agents("calm");
+    look_takes_ms = (int64_t)2 * PROFILES_ROUND_MS;
+    profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    agents_must_be(fixture, "calm", "++------", "++------");
+    /* The one that is next leaves, and one of those that are done: the next round begins anew. */
+    json_array_remove(rows, 2);
+    json_array_remove(rows, 0);
+    for (int i = 0; i < MANY - 2; i++) {
+        assert_int_equal(fixture->stats.profiles_unfinished, true);
+        profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    }
+    assert_false(fixture->stats.profiles_unfinished);
+    agents_must_be(fixture, "calm", "++-+++++", "-+-+++++");
+    json_decref(rows);
+}
+
+/* What is wrong in one round is not forgotten in the next, where all is well. */
+static void test_trouble_of_a_round_stays_until_a_whole_sync_went_well(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[PATH_BYTES];
+    json_t *rows = many_agents("calm");
+    json_object_set_new(json_array_get(rows, 0), "slug", json_string("../x"));
+    snprintf(path, sizeof path, "%s/agents", fixture->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_in(fixture, "agents/a1", "a file");
+    look_takes_ms = PROFILES_ROUND_MS / 2;
+    for (int i = 0; i < MANY / 2; i++) {
+        profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+        assert_string_equal(trouble(fixture), "a1: a1 is not a folder");
+    }
+    assert_false(fixture->stats.profiles_unfinished);
+    assert_string_equal(fixture->profiles.skipped, "\"../x\"");
+    snprintf(path, sizeof path, "%s/agents/a1", fixture->dir);
+    assert_int_equal(unlink(path), 0);
+    for (int i = 0; i < MANY / 2; i++) {
+        assert_string_equal(trouble(fixture), "a1: a1 is not a folder");
+        profiles_write(&fixture->profiles, rows, GATEWAY_CURRENT);
+    }
+    assert_string_equal(trouble(fixture), "");
+    json_decref(rows);
+}
+
 int main(void)
 {
     json_guard_start();
@@ -461,6 +643,11 @@ int main(void)
         TEST(test_an_unusable_place_is_told),
         TEST(test_an_aborted_sync_leaves_the_list),
         TEST(test_a_list_without_memory_is_not_written),
+        TEST(test_few_files_are_waited_for),
+        TEST(test_a_long_sync_goes_on_in_the_next_round),
+        TEST(test_a_long_sync_takes_nobody_out_of_the_list),
+        TEST(test_each_round_makes_progress),
+        TEST(test_trouble_of_a_round_stays_until_a_whole_sync_went_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
