@@ -3,11 +3,14 @@
  * file, and nothing else. Delivers everything that the sandbox lists, with a thread per agent, and
  * prints the CPU seconds per 1,000 deliveries, total and in the kernel.
  *
- * Usage: floor sockets|libcurl|libraries PORT DIR
+ * Usage: floor sockets|libcurl|libraries|durable PORT DIR
  *
  * "sockets" reads and writes sockets itself and only finds the end of an answer; "libcurl" uses
- * libcurl for that; "libraries" also parses each answer with Jansson. There is no queue, no JSON
- * building, no checks and no log: this is a yardstick, not a runtime.
+ * libcurl for that; "libraries" also parses each answer with Jansson. These three append the reply
+ * to the file of the run and sync that, which a power failure in between can tear. "durable" is
+ * "libraries" with the files that the runtime owes its users: the reply replaces the file of the
+ * run, and the new file and its name are both synced. There is no queue, no JSON building, no
+ * checks and no log: this is a yardstick, not a runtime.
  * ACCOUNT_ID, SERVICE_TOKEN and OPENCLAW_GATEWAY_TOKEN come from the environment.
  */
 #include <arpa/inet.h>
@@ -25,7 +28,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { AGENTS = 256, BYTES = 8192, FILLER_BYTES = 300 };
+enum { AGENTS = 256, BYTES = 8192, FILLER_BYTES = 300, NAME_BYTES = 128 };
 
 static const char request_format[] =
     "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n%s"
@@ -45,6 +48,7 @@ struct agent {
 
 static bool by_libcurl;
 static bool reads_json;
+static bool replaces_files;
 static int port;
 static int dir_fd;
 static json_t *list;
@@ -187,26 +191,42 @@ static void read_slug(struct agent *agent)
         die("no agent in the context");
 }
 
+/* Puts a file of size bytes under its name at once; returns its descriptor. */
+static int replace_file(const char *name, size_t size, bool synced)
+{
+    char temporary[NAME_BYTES + 8];
+    static char bytes[2 * FILLER_BYTES];
+    snprintf(temporary, sizeof temporary, "%s.new", name);
+    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || pwrite(fd, bytes, size, 0) != (ssize_t)size || (synced && fsync(fd) != 0) ||
+        renameat(dir_fd, temporary, dir_fd, name) != 0 || (synced && fsync(dir_fd) != 0))
+        die("cannot write a spool file");
+    return fd;
+}
+
+/* fd: of the file of the run. */
+static void save_reply(int fd, const char *name)
+{
+    if (replaces_files)
+        close(replace_file(name, 2 * FILLER_BYTES, true));
+    else if (pwrite(fd, filler, FILLER_BYTES, FILLER_BYTES) != FILLER_BYTES || fsync(fd) != 0)
+        die("cannot sync a spool file");
+    close(fd);
+}
+
 static void deliver_one(struct agent *agent, const char *id, const char *task_id)
 {
-    char name[128];
-    char temporary[sizeof name + 8];
+    char name[NAME_BYTES];
     const char *account = getenv("ACCOUNT_ID");
     const char *token = getenv("SERVICE_TOKEN");
     exchange(agent, false, CALL("getNotificationForDelivery", "\"notificationId\":\"%s\","), id,
         account, token);
     read_slug(agent);
     snprintf(name, sizeof name, "%s.json", id);
-    snprintf(temporary, sizeof temporary, "%s.new", name);
-    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || pwrite(fd, filler, FILLER_BYTES, 0) != FILLER_BYTES ||
-        renameat(dir_fd, temporary, dir_fd, name) != 0)
-        die("cannot write a spool file");
+    int fd = replace_file(name, FILLER_BYTES, false);
     exchange(agent, true, "{\"model\":\"openclaw:%s\",\"input\":\"%s\",\"user\":\"%s\"}",
         agent->slug, filler, agent->slug);
-    if (pwrite(fd, filler, FILLER_BYTES, FILLER_BYTES) != FILLER_BYTES || fsync(fd) != 0)
-        die("cannot sync a spool file");
-    close(fd);
+    save_reply(fd, name);
     exchange(agent, false,
         CALL("createMessageFromAgent", "\"taskId\":\"%s\",\"agentId\":\"%s\",\"content\":\"%s\","
                                        "\"sourceNotificationId\":\"%s\","),
@@ -280,8 +300,9 @@ int main(int argc, char **argv)
     struct rusage before;
     struct rusage after;
     if (argc != 4)
-        die("usage: floor sockets|libcurl|libraries PORT DIR");
-    reads_json = strcmp(argv[1], "libraries") == 0;
+        die("usage: floor sockets|libcurl|libraries|durable PORT DIR");
+    replaces_files = strcmp(argv[1], "durable") == 0;
+    reads_json = replaces_files || strcmp(argv[1], "libraries") == 0;
     by_libcurl = reads_json || strcmp(argv[1], "libcurl") == 0;
     port = (int)strtol(argv[2], NULL, 10);
     dir_fd = open(argv[3], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
