@@ -16,10 +16,11 @@
  *
  * What a call changes must not be changed twice. So "started" is on disk before the call is made,
  * and a call that has it is never made again: one that a crash has left without a result is
- * answered as interrupted. Calls that only read do not have it, and may be repeated. A later try is
- * told what was changed, but an agent may make the same call all the same: if it would add
- * something once more, it is answered with the earlier result, be it that nobody knows. An agent
- * that has looked can then make it again.
+ * answered as interrupted. Calls that only read do not have it, and may be repeated.
+ *
+ * The next try tells the agent what was changed, and some make the same call all the same. One that
+ * adds something is then answered with the earlier result. That may be "interrupted": once the
+ * agent has looked, its next such call is made.
  *
  * The model sees only the text of a result (docs/protocol.md, "Tools"), so each begins with what
  * was called.
