@@ -63,7 +63,8 @@ struct tool {
     const char *path;        /* of its HTTP endpoint, such as "/agent/task-status"; NULL: none */
     const struct tool_parameter *parameters; /* ended by one without a name */
     bool changes;                            /* the board: never carried out twice */
-    bool has_duration;                       /* over HTTP the answer says how long it took */
+    bool adds;         /* something new each time: a later try is given the result that there is */
+    bool has_duration; /* over HTTP the answer says how long it took */
     bool (*is_offered)(const struct tool_audience *audience);
     const char *offered_to; /* the same in words, for the documents */
 

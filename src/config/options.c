@@ -175,7 +175,7 @@ const struct option config_options[CONFIG_OPTIONS] = {
         FIELD(runtime_version), .computed = "the program's version", .example = "0.2.0",
         .help = "Runtime version to report"},
 
-    [OPTION_HEALTH_HOST] = {"HEALTH_HOST", SECTION_HEALTH, OPTION_TEXT, OPTION_RAW,
+    [OPTION_HEALTH_HOST] = {"HEALTH_HOST", SECTION_HEALTH, OPTION_TEXT, OPTION_UNQUOTED,
         FIELD(health_host), .fallback = "127.0.0.1",
         .help = "Address the HTTP server listens on; 0.0.0.0 means all interfaces"},
     [OPTION_HEALTH_PORT] = {"HEALTH_PORT", SECTION_HEALTH, OPTION_NUMBER, 0, FIELD(health_port), 0,

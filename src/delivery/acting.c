@@ -8,7 +8,8 @@
  * before it is made; if that cannot be written it is not made, and the agent is told so. One that a
  * crash has left without a result is answered as interrupted, and one whose outcome the backend did
  * not tell with the same advice: look before you try again. A call that was certainly not carried
- * out loses the mark.
+ * out loses the mark. One that adds something, and that an earlier try has made with the same
+ * arguments, is not made again, either: the agent was told of it, but models do not always heed it.
  *
  * A round that was interrupted is resumed at its first call without a result, by this process or by
  * the next; the context is then read again, for the agent's rights and the instructions. What an
@@ -168,6 +169,17 @@ void converse_charge_effects(const struct attempt *attempt, const char *argument
         charge_effect(attempt, json_string_value(id), from_ms, until_ms);
 }
 
+/* A run before this one has made that call; its result is the answer to it. */
+static bool answer_as_before(
+    const struct attempt *attempt, const struct tool_request *request, json_t *earlier)
+{
+    log_event(LOG_LEVEL_INFO, attempt->entry->kind == ENTRY_WAKE ? "Heartbeat" : "Delivery",
+        ATTEMPT_FIELDS(attempt, LOG_TEXT("tool", request->name)),
+        "%s called %s as an earlier run of it did, and gets the result that it had then",
+        attempt->entry->work.agent_slug, request->name);
+    return tool_request_end_as(request, earlier);
+}
+
 /* Answers one call; false when the round has to wait. */
 static bool answer_call(struct attempt *attempt, const struct tool_request *request, bool is_first)
 {
@@ -178,6 +190,11 @@ static bool answer_call(struct attempt *attempt, const struct tool_request *requ
         return tool_request_end(request, NULL);
     if (converse_is_stopping(attempt))
         return false;
+    json_t *earlier = tool != NULL && tool->adds
+                          ? tool_rounds_find_earlier(attempt->entry->work.rounds, request)
+                          : NULL;
+    if (earlier != NULL)
+        return answer_as_before(attempt, request, earlier);
     int64_t from_ms = converse_effects_from_ms(attempt);
     if (!record_call(attempt, request, changes, is_first)) {
         tool_fail(&result, TOOL_REFUSED, 503,

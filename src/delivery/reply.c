@@ -177,13 +177,20 @@ static bool is_decoration(const char *bytes, size_t length_bytes)
     return false;
 }
 
+/* Markdown has "NO\_REPLY" for words with underscores. */
+static bool is_escaped_underscore(const char *bytes, size_t length_bytes)
+{
+    return length_bytes >= 2 && bytes[0] == '\\' && bytes[1] == '_';
+}
+
 /* The bytes of the word that begins at bytes; 0 when a separator does. */
 static size_t word_bytes(const char *bytes, size_t length_bytes)
 {
     size_t at = 0;
     while (at < length_bytes) {
         if ((unsigned char)bytes[at] < 0x80) {
-            if (!isalnum((unsigned char)bytes[at]) && bytes[at] != '_')
+            if (!isalnum((unsigned char)bytes[at]) && bytes[at] != '_' &&
+                !is_escaped_underscore(bytes + at, length_bytes - at))
                 break;
             at++;
             continue;
@@ -196,7 +203,7 @@ static size_t word_bytes(const char *bytes, size_t length_bytes)
     return at;
 }
 
-/* Appends the word in lower case, without the underscores of emphasis around it. */
+/* Appends the word in lower case, without backslashes and the underscores of emphasis around it. */
 static void append_word(struct text *words, const char *bytes, size_t length_bytes)
 {
     size_t first = 0;
@@ -212,7 +219,11 @@ static void append_word(struct text *words, const char *bytes, size_t length_byt
         return;
     if (words->length_bytes > 0)
         text_append(words, " ");
-    text_append_lower_case(words, bytes + first, last - first);
+    for (size_t from = first, to; from < last; from = to + 1) {
+        const char *backslash = memchr(bytes + from, '\\', last - from);
+        to = backslash != NULL ? (size_t)(backslash - bytes) : last;
+        text_append_lower_case(words, bytes + from, to - from);
+    }
 }
 
 /*

@@ -187,11 +187,14 @@ enum slug_problem slug_check(const char *slug, const char *fallback_agent)
 enum slug_problem slug_check_among(
     const struct agent_list *agents, size_t index, const char *fallback_agent)
 {
-    const char *slug = agents->agents[index].slug;
-    enum slug_problem problem = slug_check(slug, fallback_agent);
-    for (size_t i = 0; problem == SLUG_USABLE && i < agents->count; i++)
-        if (i != index && slugs_are_same(slug, agents->agents[i].slug))
+    const struct agent *agent = &agents->agents[index];
+    enum slug_problem problem = slug_check(agent->slug, fallback_agent);
+    for (size_t i = 0; problem == SLUG_USABLE && i < agents->count; i++) {
+        const struct agent *other = &agents->agents[i];
+        /* An agent that is listed twice is not another one. */
+        if (slugs_are_same(agent->slug, other->slug) && strcmp(agent->id, other->id) != 0)
             problem = SLUG_SHARED;
+    }
     return problem;
 }
 

@@ -11,17 +11,25 @@
  *            carried out; output once it has a result
  *   sent     the results are on their way to the agent, or have arrived there
  *   words    what the agent said alongside its calls, before it knew their results
- *   before   what earlier rounds, and earlier tries, have changed: name, arguments, output
+ *   before   what earlier rounds, and earlier tries, have changed: name, arguments, output; digest
+ *            of all of the arguments; earlier for those of a try that is over
  *
  * What a call changes must not be changed twice. So "started" is on disk before the call is made,
  * and a call that has it is never made again: one that a crash has left without a result is
  * answered as interrupted. Calls that only read do not have it, and may be repeated.
+ *
+ * The next try tells the agent what was changed, and some make the same call all the same. One that
+ * adds something is then answered with the earlier result. That may be "interrupted": once the
+ * agent has looked, its next such call is made.
  *
  * The model sees only the text of a result (docs/protocol.md, "Tools"), so each begins with what
  * was called.
  */
 #include "delivery/tool_rounds.h"
 
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,10 +39,14 @@
 /* Limits in UTF-16 units: of the call in front of its result; of a result from an earlier try. */
 enum { ECHO_UNITS = 500, BEFORE_UNITS = 2000 };
 
+enum { DIGEST_BYTES = sizeof "0123456789abcdef" };
+
 /* A record with more was not written by us. */
 static const double MAX_ROUND = 1e6;
 
-static const char interrupted[] = "{\"success\":false,\"error\":\"" TOOL_INTERRUPTED "\"}";
+static const char success[] = "{\"success\":true";
+#define INTERRUPTED_WITHOUT_BRACE "{\"success\":false,\"error\":\"" TOOL_INTERRUPTED "\""
+static const char interrupted[] = INTERRUPTED_WITHOUT_BRACE "}";
 static const char too_many[] =
     "{\"success\":false,\"error\":\"not carried out: too many calls at once; make at most 32 in "
     "one answer\"}";
@@ -155,6 +167,29 @@ static const char *output_of(const json_t *call)
     return output != NULL ? output : interrupted;
 }
 
+static bool is_success(const json_t *call)
+{
+    return strncmp(output_of(call), success, sizeof success - 1) == 0;
+}
+
+static bool is_uncertain(const json_t *call)
+{
+    static const char uncertain[] = INTERRUPTED_WITHOUT_BRACE;
+    return strncmp(output_of(call), uncertain, sizeof uncertain - 1) == 0;
+}
+
+static void write_digest(char digest[DIGEST_BYTES], const char *arguments)
+{
+    snprintf(digest, DIGEST_BYTES, "%016" PRIx64, text_digest(arguments, SIZE_MAX));
+}
+
+static bool set_digest(json_t *change, const char *arguments)
+{
+    char digest[DIGEST_BYTES];
+    write_digest(digest, arguments);
+    return json_object_set_new(change, "digest", json_string(digest)) == 0;
+}
+
 /* Calls that only read are not worth remembering. */
 static bool remember_changes(const json_t *rounds, json_t *before)
 {
@@ -167,7 +202,8 @@ static bool remember_changes(const json_t *rounds, json_t *before)
         bool complete =
             set_cut_text(change, "name", json_guard_string(call, "name"), ECHO_UNITS) &&
             set_cut_text(change, "arguments", json_guard_string(call, "arguments"), ECHO_UNITS) &&
-            set_cut_text(change, "output", output_of(call), BEFORE_UNITS);
+            set_cut_text(change, "output", output_of(call), BEFORE_UNITS) &&
+            set_digest(change, json_guard_string(call, "arguments"));
         if (!complete) {
             json_decref(change);
             return false;
@@ -208,11 +244,26 @@ bool tool_rounds_begin(json_t **rounds, const json_t *body, const char *words)
     return true;
 }
 
+/* Those of the try that is over, too. False without memory; then some of them may be marked. */
+static bool mark_as_earlier(json_t *changes)
+{
+    size_t index;
+    json_t *change;
+    json_array_foreach (changes, index, change)
+        if (json_object_set_new(change, "earlier", json_true()) != 0)
+            return false;
+    return changes != NULL;
+}
+
 bool tool_rounds_end_try(json_t *rounds)
 {
     if (rounds == NULL)
         return true;
     json_t *before = all_changes(rounds);
+    if (!mark_as_earlier(before)) {
+        json_decref(before);
+        return false;
+    }
     json_t *over = json_pack("{s:i, s:b, s:s, s:[], s:o}", "round", 0, "sent", 0, "words", "",
         "calls", "before", before);
     bool ended = over != NULL && json_object_update(rounds, over) == 0;
@@ -227,14 +278,12 @@ unsigned tool_rounds_count(const json_t *rounds)
 
 unsigned tool_rounds_count_successes(const json_t *rounds, const char *name)
 {
-    static const char success[] = "{\"success\":true";
     unsigned count = 0;
     size_t index;
     const json_t *call;
     json_t *changes = all_changes(rounds);
     json_array_foreach (changes, index, call)
-        if (json_guard_is(call, "name", name, "") &&
-            strncmp(output_of(call), success, sizeof success - 1) == 0)
+        if (json_guard_is(call, "name", name, "") && is_success(call))
             count++;
     json_decref(changes);
     return count;
@@ -296,6 +345,29 @@ bool tool_request_end(const struct tool_request *request, json_t *result)
                    json_string(written != NULL ? written : interrupted)) == 0;
     free(written);
     return set;
+}
+
+json_t *tool_rounds_find_earlier(const json_t *rounds, const struct tool_request *request)
+{
+    char digest[DIGEST_BYTES];
+    size_t index;
+    json_t *change;
+    write_digest(digest, request->arguments);
+    json_array_foreach (json_object_get(rounds, "before"), index, change)
+        if (json_is_true(json_object_get(change, "earlier")) &&
+            (is_success(change) || is_uncertain(change)) &&
+            json_guard_is(change, "name", request->name, "") &&
+            json_guard_is(change, "digest", digest, ""))
+            return change;
+    return NULL;
+}
+
+bool tool_request_end_as(const struct tool_request *request, json_t *earlier)
+{
+    if (json_object_set(request->call, "output", json_object_get(earlier, "output")) != 0)
+        return false;
+    json_object_del(earlier, "earlier");
+    return true;
 }
 
 /* One result as the agent is to see it. */

@@ -73,6 +73,16 @@ bool tool_request_was_started(const struct tool_request *request);
 bool tool_request_end(const struct tool_request *request, json_t *result);
 
 /*
+ * Finds the same call among those that earlier tries have made with success, or with an outcome
+ * that nobody knows; NULL: there is none. Each is found until tool_request_end_as has used it, so
+ * two equal calls need two earlier ones. Borrowed from rounds.
+ */
+json_t *tool_rounds_find_earlier(const json_t *rounds, const struct tool_request *request);
+
+/* Gives the call the result of that one. */
+bool tool_request_end_as(const struct tool_request *request, json_t *earlier);
+
+/*
  * The results of the round as a new array of items for a request, followed by a message if
  * last_words is not NULL. NULL without memory.
  */
@@ -83,8 +93,8 @@ json_t *tool_rounds_items(const json_t *rounds, const char *last_words);
 bool tool_rounds_note_sent(json_t *rounds, bool sent);
 
 /*
- * What earlier tries have changed, as an array of {name, arguments, output}; NULL for nothing.
- * Borrowed.
+ * What earlier tries have changed, as an array of {name, arguments, output}, in which long texts
+ * are cut; NULL for nothing. Borrowed.
  */
 const json_t *tool_rounds_before(const json_t *rounds);
 

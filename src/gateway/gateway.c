@@ -287,8 +287,9 @@ static bool is_gateway_json(const struct http_response *answer)
     if (answer->failure != HTTP_ANSWERED)
         return false;
     json_guard_load(answer->body.bytes, answer->body.length_bytes, &body, NULL);
+    const json_t *reason = json_object_get(body, "error");
     bool is_json = json_is_object(body) &&
-                   (answer->status != 400 || json_is_object(json_object_get(body, "error")));
+                   (answer->status != 400 || json_is_object(reason) || json_is_string(reason));
     json_decref(body);
     return is_json;
 }
@@ -301,7 +302,10 @@ static bool is_gateway_json(const struct http_response *answer)
 static enum gateway_outcome probe_outcome(
     const struct http_response *answer, enum gateway_outcome outcome)
 {
+    enum { UNPROCESSABLE = 422 }; /* what others than OpenClaw's say to {} */
     bool succeeded = answer->status >= 200 && answer->status < 300;
+    if (answer->status == UNPROCESSABLE && is_gateway_json(answer))
+        return GATEWAY_REPLIED;
     switch (outcome) {
     case GATEWAY_REFUSED:
     case GATEWAY_FAILED_RUN:

@@ -167,6 +167,31 @@ static void expect_no_run_through_web_server(struct test_env *env, int status, c
     test_env_stop_runtime(env);
 }
 
+/* What refuses an empty request in JSON reads requests, in whatever words it does so. */
+static void expect_gateway_behind_refusal(struct test_env *env, int status, const char *body)
+{
+    char id[ID_BYTES];
+    board_load_one(env, id);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:s, s:b, s:i, s:s, s:i}", "action", "status", "name", "refusal",
+                 "before_checks", 1, "status", status, "body", body, "times", 1));
+    test_env_start_runtime(env, NULL);
+    test_env_wait(env, "undelivered=0");
+    assert_int_equal(board_fault_hits(env, "refusal"), 1);
+    assert_int_equal(test_env_stat(env, "gateway", "posts"), 2); /* the probe and the run */
+    test_env_stop_runtime(env);
+}
+
+static void test_refusal_in_few_words_is_a_gateway(void **state)
+{
+    expect_gateway_behind_refusal(*state, 400, "{\"error\":\"model is required\"}");
+}
+
+static void test_refusal_with_422_is_a_gateway(void **state)
+{
+    expect_gateway_behind_refusal(*state, 422, "{\"detail\":[{\"msg\":\"Field required\"}]}");
+}
+
 static void test_web_server_that_answers_200_is_not_a_gateway(void **state)
 {
     expect_no_run_through_web_server(
@@ -480,6 +505,8 @@ int main(void)
         TEST_ON_BOTH(test_draining_gateway_recovers_when_back),
         TEST_ON_BOTH(test_busy_answers_cost_no_run),
         TEST_ON_BOTH(test_misconfigured_answers_cost_no_run),
+        TEST_IN_ENV(test_refusal_in_few_words_is_a_gateway),
+        TEST_IN_ENV(test_refusal_with_422_is_a_gateway),
         TEST_IN_ENV(test_web_server_that_answers_200_is_not_a_gateway),
         TEST_IN_ENV(test_web_server_that_answers_405_is_not_a_gateway),
         TEST_IN_ENV(test_control_ui_is_a_disabled_endpoint_of_known_agents),

@@ -256,6 +256,28 @@ static void test_next_run_is_told_of_the_calls_of_a_failed_one(void **state)
     test_env_stop_runtime(env);
 }
 
+/* It is told what has been done, and does it again all the same: that adds nothing. */
+static void test_next_run_adds_nothing_twice(void **state)
+{
+    struct test_env *env = *state;
+    static const char note[] = "{\"title\":\"Findings\",\"content\":\"None.\",\"type\":\"note\"}";
+    thread_seed(env);
+    let_agent_call(env, "document_upsert", note);
+    board_gateway_fault(
+        env, json_pack("{s:s, s:i, s:i}", "action", "status", "times", 1, "status", 500));
+    let_agent_call(env, "document_upsert", note);
+    ask(env, STRINGS("DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
+    assert_int_equal(test_env_stat(env, "gateway", "requests"), 4);
+    assert_int_equal(test_env_stat(env, "backend", "createDocumentFromAgent"), 1);
+    char *first = result_of(env, 1, 0);
+    char *second = result_of(env, 3, 0);
+    assert_string_equal(first, second);
+    assert_int_equal(thread_count_replies(env), 1);
+    free(first);
+    free(second);
+    test_env_stop_runtime(env);
+}
+
 static void test_tools_can_be_switched_off(void **state)
 {
     struct test_env *env = *state;
@@ -358,6 +380,7 @@ int main(void)
         V1(test_refused_call_is_told_to_the_agent),
         V1(test_results_wait_for_the_gateway),
         V1(test_next_run_is_told_of_the_calls_of_a_failed_one),
+        V1(test_next_run_adds_nothing_twice),
         V1(test_tools_can_be_switched_off),
         V1(test_agent_without_tools_can_use_the_http_api),
         V1(test_run_that_takes_too_long_fails),

@@ -138,17 +138,18 @@ static void test_empty_counts_as_unset(void **state)
 static void test_blanks_and_quotes_are_stripped(void **state)
 {
     struct config_fixture *fixture = *state;
-    must_load(
-        fixture, LOAD(fixture, "ACCOUNT_ID= \"k57abc\" ", "CONVEX_URL=' http://localhost:3210/// '",
-                     "SERVICE_TOKEN='mc_service_k57abc_9f8e7d6c5b4a3f2e'\r\n", HOME,
-                     "HEALTH_PORT= 80 ", "OPENCLAW_GATEWAY_URL=\"http://openclaw-gateway:18789/\"",
-                     "OPENCLAW_GATEWAY_TOKEN=\xC2\xA0\"s3cr3t'"));
+    must_load(fixture,
+        LOAD(fixture, "ACCOUNT_ID= \"k57abc\" ", "CONVEX_URL=' http://localhost:3210/// '",
+            "SERVICE_TOKEN='mc_service_k57abc_9f8e7d6c5b4a3f2e'\r\n", HOME, "HEALTH_PORT= 80 ",
+            "HEALTH_HOST= '127.0.0.1' ", "OPENCLAW_GATEWAY_URL=\"http://openclaw-gateway:18789/\"",
+            "OPENCLAW_GATEWAY_TOKEN=\xC2\xA0\"s3cr3t'"));
     assert_string_equal(fixture->config.account_id, "k57abc");
     assert_string_equal(fixture->config.convex_url, "http://localhost:3210");
     assert_string_equal(fixture->config.service_token, TOKEN_VALUE);
     assert_string_equal(fixture->config.gateway_url, "http://openclaw-gateway:18789");
     assert_string_equal(fixture->config.gateway_token, "\"s3cr3t'");
     assert_int_equal(fixture->config.health_port, 80);
+    assert_string_equal(fixture->config.health_host, "127.0.0.1");
 }
 
 static void test_each_missing_setting_is_reported(void **state)

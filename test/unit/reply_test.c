@@ -152,14 +152,15 @@ static void test_silence_is_known_in_any_dress(void **state)
 {
     (void)state;
     static const char *const silent[] = {"NO_REPLY", "no_reply", "No_Reply.", "**NO_REPLY**",
-        "`NO_REPLY`", "_NO_REPLY_", "__NO_REPLY__", "> NO_REPLY", "# NO_REPLY", "\"NO_REPLY\"",
-        "NO_REPLY NO_REPLY", "NO_REPLY\nNO_REPLY\n", "NO_REPLY!", "(NO_REPLY)",
-        "```\nNO_REPLY\n```", "HEARTBEAT_OK", "heartbeat_ok", "HEARTBEAT_OK\n\nNO_REPLY", "NO_",
-        "@ada NO_REPLY", "@ada @bob-2 no_reply", "@ada: NO_REPLY",
-        "<think>should I answer? no</think>\nNO_REPLY", "<THINKING>hm</THINKING> HEARTBEAT_OK",
-        "\xF0\x9F\xA4\xAB NO_REPLY", "\xE2\x9C\x85 HEARTBEAT_OK \xE2\x80\x94",
-        "{\"action\":\"NO_REPLY\"}", "Loading context for heartbeat...\nHEARTBEAT_OK",
-        "NO_REPLY\xE2\x80\x8B", "NO_REPLY No response from OpenClaw.",
+        "`NO_REPLY`", "_NO_REPLY_", "__NO_REPLY__", "NO\\_REPLY", "**heartbeat\\_ok**",
+        "> NO_REPLY", "# NO_REPLY", "\"NO_REPLY\"", "NO_REPLY NO_REPLY", "NO_REPLY\nNO_REPLY\n",
+        "NO_REPLY!", "(NO_REPLY)", "```\nNO_REPLY\n```", "HEARTBEAT_OK", "heartbeat_ok",
+        "HEARTBEAT_OK\n\nNO_REPLY", "NO_", "@ada NO_REPLY", "@ada @bob-2 no_reply",
+        "@ada: NO_REPLY", "<think>should I answer? no</think>\nNO_REPLY",
+        "<THINKING>hm</THINKING> HEARTBEAT_OK", "\xF0\x9F\xA4\xAB NO_REPLY",
+        "\xE2\x9C\x85 HEARTBEAT_OK \xE2\x80\x94", "{\"action\":\"NO_REPLY\"}",
+        "Loading context for heartbeat...\nHEARTBEAT_OK", "NO_REPLY\xE2\x80\x8B",
+        "NO_REPLY No response from OpenClaw.",
         "NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY NO_REPLY",
         "No response from agent.\nHEARTBEAT_OK"};
     for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++)

@@ -140,11 +140,13 @@ static void test_slugs_that_break_keys_are_malformed(void **state)
 static void test_slugs_that_differ_in_case_are_shared(void **state)
 {
     (void)state;
-    struct agent agents[] = {{.slug = "jarvis"}, {.slug = "friday"}, {.slug = "Jarvis"},
-        {.slug = "task"}, {.slug = "task"}};
+    struct agent agents[] = {{.id = "a1", .slug = "jarvis"}, {.id = "a2", .slug = "friday"},
+        {.id = "a3", .slug = "Jarvis"}, {.id = "a4", .slug = "task"}, {.id = "a5", .slug = "task"},
+        {.id = "a2", .slug = "friday"}};
     const struct agent_list list = {.agents = agents, .count = sizeof agents / sizeof agents[0]};
+    /* The last is the second one, listed again. */
     static const enum slug_problem expected[] = {
-        SLUG_SHARED, SLUG_USABLE, SLUG_SHARED, SLUG_RESERVED, SLUG_RESERVED};
+        SLUG_SHARED, SLUG_USABLE, SLUG_SHARED, SLUG_RESERVED, SLUG_RESERVED, SLUG_USABLE};
     for (size_t i = 0; i < list.count; i++)
         assert_int_equal(slug_check_among(&list, i, NULL), expected[i]);
     assert_true(slugs_are_same("A-b_1", "a-B_1"));

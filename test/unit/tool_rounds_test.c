@@ -164,9 +164,90 @@ static void test_next_try_is_told_what_was_changed(void **state)
     assert_int_equal(tool_rounds_count(rounds), 0);
     assert_false(tool_rounds_are_under_way(rounds));
     assert_string_equal(tool_rounds_words(rounds), "");
-    must_be_json(tool_rounds_before(rounds),
-        "[{\"name\":\"task_status\",\"arguments\":\"{\\\"status\\\":\\\"review\\\"}\","
-        "\"output\":\"{\\\"success\\\":true}\"}]");
+    assert_int_equal(json_array_size(tool_rounds_before(rounds)), 1);
+    const json_t *change = json_array_get(tool_rounds_before(rounds), 0);
+    assert_string_equal(json_guard_string(change, "name"), "task_status");
+    assert_string_equal(json_guard_string(change, "arguments"), "{\"status\":\"review\"}");
+    assert_string_equal(json_guard_string(change, "output"), "{\"success\":true}");
+    json_decref(rounds);
+}
+
+/* An answer that calls task_create twice; the titles differ after their first 2,000 bytes. */
+static void answer_with_tasks(json_t **rounds, const char *first_end, const char *second_end)
+{
+    char title[2000];
+    memset(title, 't', sizeof title);
+    json_t *body = json_pack("{s:[{s:s, s:s, s:s, s:{s:s%+}}, {s:s, s:s, s:s, s:{s:s%+}}]}",
+        "output", "type", "function_call", "call_id", "c1", "name", "task_create", "arguments",
+        "title", title, (int)sizeof title, first_end, "type", "function_call", "call_id", "c2",
+        "name", "task_create", "arguments", "title", title, (int)sizeof title, second_end);
+    assert_non_null(body);
+    assert_true(tool_rounds_begin(rounds, body, ""));
+    json_decref(body);
+}
+
+/* Each result once, only for the same arguments, and only what has succeeded in an earlier try. */
+static void test_call_of_an_earlier_try_has_its_result(void **state)
+{
+    (void)state;
+    json_t *rounds = NULL;
+    struct tool_request request;
+    answer_with_tasks(&rounds, "a", "b");
+    for (int task = 1; tool_rounds_next(rounds, &request); task++) {
+        assert_null(tool_rounds_find_earlier(rounds, &request));
+        assert_true(tool_request_start(&request));
+        assert_true(tool_request_end(
+            &request, json_pack("{s:b, s:i}", "success", task == 1, "taskId", task)));
+    }
+    answer_with_tasks(&rounds, "a", "a");
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_null(tool_rounds_find_earlier(rounds, &request)); /* the same try */
+    assert_true(tool_rounds_end_try(rounds));
+
+    answer_with_tasks(&rounds, "a", "a");
+    assert_true(tool_rounds_next(rounds, &request));
+    json_t *done = tool_rounds_find_earlier(rounds, &request);
+    assert_non_null(done);
+    assert_true(tool_request_end_as(&request, done));
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_null(tool_rounds_find_earlier(rounds, &request)); /* has been used */
+    assert_true(tool_rounds_end_try(rounds));
+    assert_true(tool_rounds_are_valid(rounds));
+    assert_int_equal(json_array_size(tool_rounds_before(rounds)), 2);
+
+    answer_with_tasks(&rounds, "b", "a");
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_null(tool_rounds_find_earlier(rounds, &request)); /* did not succeed */
+    assert_true(tool_request_end(&request, json_object()));
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_non_null(tool_rounds_find_earlier(rounds, &request));
+    json_t *items = NULL;
+    assert_true(tool_request_end_as(&request, tool_rounds_find_earlier(rounds, &request)));
+    assert_non_null(items = tool_rounds_items(rounds, NULL));
+    const char *output = json_guard_string(json_array_get(items, 1), "output");
+    assert_non_null(strstr(output, "{\"success\":true,\"taskId\":1}"));
+    json_decref(items);
+    json_decref(rounds);
+}
+
+/* The agent is to look; when it has, it can make the call. */
+static void test_uncertain_call_of_an_earlier_try_is_not_made_at_once(void **state)
+{
+    (void)state;
+    json_t *rounds = NULL;
+    struct tool_request request;
+    answer_with(&rounds, two_calls, "");
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_true(tool_request_start(&request));
+    assert_true(tool_rounds_end_try(rounds));
+    answer_with(&rounds, two_calls, "");
+    assert_true(tool_rounds_next(rounds, &request));
+    json_t *earlier = tool_rounds_find_earlier(rounds, &request);
+    assert_non_null(earlier);
+    assert_true(tool_request_end_as(&request, earlier));
+    answer_with(&rounds, two_calls, "");
+    assert_true(tool_rounds_next(rounds, &request));
+    assert_null(tool_rounds_find_earlier(rounds, &request));
     json_decref(rounds);
 }
 
@@ -259,6 +340,8 @@ int main(void)
         cmocka_unit_test(test_started_call_without_a_result_is_interrupted),
         cmocka_unit_test(test_sent_results_are_not_under_way),
         cmocka_unit_test(test_next_try_is_told_what_was_changed),
+        cmocka_unit_test(test_call_of_an_earlier_try_has_its_result),
+        cmocka_unit_test(test_uncertain_call_of_an_earlier_try_is_not_made_at_once),
         cmocka_unit_test(test_call_that_was_put_back_is_not_remembered),
         cmocka_unit_test(test_calls_beyond_the_limit_are_refused),
         cmocka_unit_test(test_malformed_calls_are_kept_to_be_answered),
