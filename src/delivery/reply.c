@@ -177,20 +177,17 @@ static bool is_decoration(const char *bytes, size_t length_bytes)
     return false;
 }
 
-/* Markdown has "NO\_REPLY" for words with underscores. */
-static bool is_escaped_underscore(const char *bytes, size_t length_bytes)
-{
-    return length_bytes >= 2 && bytes[0] == '\\' && bytes[1] == '_';
-}
-
-/* The bytes of the word that begins at bytes; 0 when a separator does. */
+/*
+ * The bytes of the word that begins at bytes; 0 when a separator does. An underscore may be
+ * escaped, as Markdown has it: "NO\_REPLY".
+ */
 static size_t word_bytes(const char *bytes, size_t length_bytes)
 {
     size_t at = 0;
     while (at < length_bytes) {
         if ((unsigned char)bytes[at] < 0x80) {
-            if (!isalnum((unsigned char)bytes[at]) && bytes[at] != '_' &&
-                !is_escaped_underscore(bytes + at, length_bytes - at))
+            bool is_escape = bytes[at] == '\\' && at + 1 < length_bytes && bytes[at + 1] == '_';
+            if (!isalnum((unsigned char)bytes[at]) && bytes[at] != '_' && !is_escape)
                 break;
             at++;
             continue;
