@@ -28,7 +28,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { AGENTS = 256, BYTES = 8192, FILLER_BYTES = 300, NAME_BYTES = 128 };
+enum { AGENTS = 256, BYTES = 8192, FILLER_BYTES = 300, RECORD_BYTES = 600, NAME_BYTES = 128 };
 
 static const char request_format[] =
     "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n%s"
@@ -195,7 +195,7 @@ static void read_slug(struct agent *agent)
 static int replace_file(const char *name, size_t size, bool synced)
 {
     char temporary[NAME_BYTES + 8];
-    static char bytes[2 * FILLER_BYTES];
+    static char bytes[RECORD_BYTES];
     snprintf(temporary, sizeof temporary, "%s.new", name);
     int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || pwrite(fd, bytes, size, 0) != (ssize_t)size || (synced && fsync(fd) != 0) ||
@@ -208,7 +208,7 @@ static int replace_file(const char *name, size_t size, bool synced)
 static void save_reply(int fd, const char *name)
 {
     if (replaces_files)
-        close(replace_file(name, 2 * FILLER_BYTES, true));
+        close(replace_file(name, RECORD_BYTES, true));
     else if (pwrite(fd, filler, FILLER_BYTES, FILLER_BYTES) != FILLER_BYTES || fsync(fd) != 0)
         die("cannot sync a spool file");
     close(fd);
