@@ -233,9 +233,10 @@ static int64_t record_sync_failure(struct agent_sync *sync, const struct error *
     return delay_ms;
 }
 
-/* Returns the delay from the start of this round to the next, in milliseconds. */
+/* Returns when the next sync is due, on the monotonic clock. */
 static int64_t sync_once(struct agent_sync *sync)
 {
+    int64_t began_ms = clock_monotonic_ms();
     const struct service service = {.convex = sync->parts.convex,
         .client = sync->client,
         .trace = &sync->trace,
@@ -246,33 +247,30 @@ static int64_t sync_once(struct agent_sync *sync)
     trace_begin(&sync->trace);
     enum convex_outcome outcome = service_list_agents(&service, &list, &error);
     if (outcome == CONVEX_ABORTED)
-        return interval_ms;
+        return began_ms + interval_ms;
     if (outcome != CONVEX_SUCCESS)
-        return record_sync_failure(sync, &error);
-    int64_t delay_ms = interval_ms;
+        return began_ms + record_sync_failure(sync, &error);
     /* Both before the schedule has new agents, which may be woken at once. */
     check_slugs(sync, &list);
     if (profiles_sync(&sync->profiles, &service,
             gateway_roster_release(sync->parts.roster).generation, list.count))
         wait_for_gateway(sync, &list);
+    int64_t next_ms = began_ms + interval_ms;
     if (apply_agent_list(sync, &list, &error) != 0)
-        delay_ms = record_sync_failure(sync, &error);
+        next_ms = began_ms + record_sync_failure(sync, &error);
+    else if (atomic_load(&sync->parts.stats->profiles_unfinished))
+        next_ms = clock_monotonic_ms() + NEXT_ROUND_MS;
     compare_with_gateway(sync, &list);
     agent_list_fini(&list);
-    return delay_ms;
+    return next_ms;
 }
 
 static void *agent_sync_thread(void *owner)
 {
     struct agent_sync *sync = owner;
-    int64_t next_ms;
     atomic_store(&sync->parts.stats->sync_running, true);
-    do {
-        next_ms = clock_monotonic_ms();
-        next_ms += sync_once(sync);
-        if (atomic_load(&sync->parts.stats->profiles_unfinished))
-            next_ms = clock_monotonic_ms() + NEXT_ROUND_MS;
-    } while (loop_wait(&sync->loop, next_ms, INT64_MAX));
+    while (loop_wait(&sync->loop, sync_once(sync), INT64_MAX))
+        ;
     atomic_store(&sync->parts.stats->sync_running, false);
     return NULL;
 }

@@ -502,28 +502,42 @@ static bool profiles_are_offered(struct profiles *profiles, const struct service
     return version == BACKEND_V1;
 }
 
-bool profiles_sync(struct profiles *profiles, const struct service *service,
-    enum gateway_generation generation, size_t listed)
+/* The board's profiles, a new reference; NULL when there is nothing to write, which has been said.
+ */
+static json_t *read_profiles(
+    struct profiles *profiles, const struct service *service, size_t listed)
 {
     json_t *rows;
     struct error error;
-    bool written = false;
-    atomic_store(&profiles->stats->profiles_unfinished, false);
     if (!profiles_are_offered(profiles, service))
-        return false;
+        return NULL;
     enum convex_outcome outcome = service_list_profiles(service, &rows, &error);
     if (outcome == CONVEX_ABORTED)
-        return false;
+        return NULL;
     if (outcome != CONVEX_SUCCESS) {
         log_warn(component, "the agents' profiles cannot be read: %s", error.text);
-        return false;
+        return NULL;
     }
     /* The gateway is not to forget all agents because of one odd answer. */
-    if (json_array_size(rows) == 0 && listed > 0)
+    if (json_array_size(rows) == 0 && listed > 0) {
         log_warn(
             component, "the board lists %zu agents, but no profiles: nothing is changed", listed);
-    else
-        written = profiles_write(profiles, rows, generation);
+        json_decref(rows);
+        return NULL;
+    }
+    return rows;
+}
+
+bool profiles_sync(struct profiles *profiles, const struct service *service,
+    enum gateway_generation generation, size_t listed)
+{
+    json_t *rows = read_profiles(profiles, service, listed);
+    if (rows == NULL) {
+        /* What is left of a sync has to wait for the next interval, not for another second. */
+        atomic_store(&profiles->stats->profiles_unfinished, false);
+        return false;
+    }
+    bool written = profiles_write(profiles, rows, generation);
     json_decref(rows);
     return written;
 }

@@ -285,6 +285,43 @@ static void test_a_long_sync_holds_nothing_up(void **state)
     test_env_stop_runtime(env);
 }
 
+/*
+ * While a later round runs, agents that have had no turn are still not woken. A sync that fails
+ * between two rounds is repeated after its own delay, here an hour, not after the second that is
+ * between rounds.
+ */
+static void test_rounds_hold_back_and_back_off(void **state)
+{
+    struct test_env *env = *state;
+    char root[PATH_BYTES];
+    snprintf(root, sizeof root, "OPENCLAW_WORKSPACE_ROOT=%s/shared/agents", env->dir);
+    env->runtime_program = "stop-points/mission-control-runtime";
+    test_env_list_agents(env, true);
+    seed(env, "{\"agents\":[{\"slug\":\"wanda\",\"heartbeatInterval\":0.005},"
+              "{\"slug\":\"otto\",\"heartbeatInterval\":0.005},"
+              "{\"slug\":\"ida\",\"heartbeatInterval\":0.005}]}");
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "wanda"));
+    board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "listAgentsForRuntime",
+                                 "behaviour", "hold", "name", "round"));
+    test_env_start_runtime(
+        env, STRINGS("OPENCLAW_PROFILE_SYNC=true", root, "AGENT_SYNC_INTERVAL=86400000",
+                 "DELIVERY_BACKOFF_BASE_MS=3600000", "DELIVERY_BACKOFF_MAX_MS=3600000",
+                 "MISSION_CONTROL_PROFILES_ROUND_MS=0"));
+    test_env_wait(env, "held=1");
+    board_release(env, "round");
+    test_env_wait(env, "held=1&action=listAgentsForRuntime&calls=2");
+    test_env_wait_calls(env, "updateAgentHeartbeat", 8);
+    assert_true(test_env_health_has(
+        env, "/metrics", "mission_control_heartbeats_total{outcome=\"failed\"} 0\n"));
+    board_fail(env, "listAgents", "function_error", -1);
+    board_release(env, "round");
+    test_env_wait_log(env, "agent sync failed");
+    long calls = test_env_stat(env, "backend", "listAgents");
+    test_env_wait_calls(env, "updateAgentHeartbeat", 8);
+    assert_int_equal(test_env_stat(env, "backend", "listAgents"), calls);
+    test_env_stop_runtime(env);
+}
+
 static void test_v0_has_no_profiles(void **state)
 {
     struct test_env *env = *state;
@@ -376,6 +413,7 @@ int main(void)
         ON_V1(test_a_read_only_disk_stops_nothing),
         ON_V1(test_a_folder_of_somebody_else_stops_nothing),
         ON_V1(test_a_long_sync_holds_nothing_up),
+        ON_V1(test_rounds_hold_back_and_back_off),
         TEST_IN_ENV(test_v0_has_no_profiles),
         TEST_IN_ENV(test_doctor_expects_no_profiles_of_v0),
         ON_V1(test_profiles_that_cannot_be_read_change_nothing),
