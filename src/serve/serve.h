@@ -113,11 +113,11 @@ struct trend_mark {
 /* The last half hour. Used by one thread, so it has no lock; all its memory is in here (11 KiB). */
 struct trend {
     struct trend_sample samples[TREND_SAMPLES];
-    size_t next;                               /* index of the next sample */
-    size_t count;                              /* at most TREND_SAMPLES */
-    struct trend_mark mark;                    /* at the end of the last sample */
-    size_t taken;                              /* samples ever taken */
-    int64_t timed[TREND_TIMED][TREND_BUCKETS]; /* at the ends of the last ones, by their number */
+    size_t next;            /* index of the next sample */
+    size_t count;           /* at most TREND_SAMPLES */
+    struct trend_mark mark; /* at the end of the last sample */
+    /* The histogram at the ends of the last samples; that of the last one at next. */
+    int64_t timed[TREND_TIMED][TREND_BUCKETS];
     const struct metrics *metrics;
     struct send_queue *queue;
 };

@@ -68,7 +68,8 @@ static int32_t delivery_quantile_ms(const int64_t *counts, double share)
 static void time_deliveries(
     struct trend_sample *sample, const struct trend *trend, const struct trend_mark *end)
 {
-    size_t oldest = trend->taken < TREND_TIMED ? 0 : (trend->taken + 1) % TREND_TIMED;
+    static_assert(TREND_SAMPLES % TREND_TIMED == 0, "next is an index into both rings");
+    size_t oldest = trend->count < TREND_TIMED ? 0 : (trend->next + 1) % TREND_TIMED;
     const int64_t *begin = trend->timed[oldest];
     int64_t counts[TREND_BUCKETS];
     int64_t total = 0;
@@ -111,9 +112,8 @@ void trend_take(struct trend *trend, int64_t now_ms)
     read_trend_mark(&now, trend->metrics, now_ms);
     fill_trend_sample(&trend->samples[trend->next], trend, &trend->mark, &now);
     trend->mark = now;
-    trend->taken++;
-    memcpy(trend->timed[trend->taken % TREND_TIMED], now.buckets, sizeof now.buckets);
     trend->next = (trend->next + 1) % TREND_SAMPLES;
+    memcpy(trend->timed[trend->next % TREND_TIMED], now.buckets, sizeof now.buckets);
     if (trend->count < TREND_SAMPLES)
         trend->count++;
 }
