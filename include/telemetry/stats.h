@@ -74,7 +74,7 @@ struct stats {
     struct metrics metrics;
     atomic_int phase; /* one of PHASE_STARTING and the like */
     atomic_uint consecutive_poll_failures;
-    atomic_int poll_problem; /* of the last failed poll: an enum convex_problem */
+    atomic_int poll_problem; /* of the last poll: an enum convex_problem */
     atomic_bool delivery_running;
     atomic_bool gateway_running; /* a gateway is configured and the workers run */
     atomic_bool heartbeat_running;

@@ -14,12 +14,8 @@
 static const char url_fix[] =
     "check CONVEX_URL: it must be the deployment's address, which ends in .convex.cloud unless "
     "self-hosted";
-static const char connect_fix[] =
-    "check CONVEX_URL, and that no firewall or proxy blocks this machine";
 static const char token_fix[] =
     "create a new service token for the account on the board and set SERVICE_TOKEN to it";
-static const char account_fix[] =
-    "check ACCOUNT_ID, and that CONVEX_URL is the deployment that has the account";
 
 static const struct {
     const char *cause;
@@ -28,7 +24,8 @@ static const struct {
     [PROBLEM_NONE] = {"", ""},
     [PROBLEM_NAME] = {"its name cannot be resolved",
         "check the host in CONVEX_URL and that this machine can resolve names (/etc/resolv.conf)"},
-    [PROBLEM_CONNECTION] = {"it cannot be connected to", connect_fix},
+    [PROBLEM_CONNECTION] = {"it cannot be connected to",
+        "check CONVEX_URL, and that no firewall or proxy blocks this machine"},
     [PROBLEM_CERTIFICATE] = {"its certificate is not trusted",
         "set CA_FILE to a PEM file with the CA of that certificate, or fix the certificate"},
     [PROBLEM_TLS] = {"no TLS connection can be made",
@@ -47,7 +44,8 @@ static const struct {
     [PROBLEM_NO_TOKEN] = {"it refuses the service token, as the account has none yet", token_fix},
     [PROBLEM_OTHER_ACCOUNT] = {"it refuses the service token, which is another account's",
         "set ACCOUNT_ID and SERVICE_TOKEN to those of the same account"},
-    [PROBLEM_NO_ACCOUNT] = {"it does not have this account", account_fix},
+    [PROBLEM_NO_ACCOUNT] = {"it does not have this account",
+        "check ACCOUNT_ID, and that CONVEX_URL is the deployment that has the account"},
     [PROBLEM_OTHER_BACKEND] = {"it is not a Mission Control backend", url_fix},
     [PROBLEM_HIDDEN] = {"it refuses the call and hides why",
         "check ACCOUNT_ID, and that CONVEX_URL is the deployment that has the account; if both are "

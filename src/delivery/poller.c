@@ -59,14 +59,13 @@ struct delivery_poller {
 
     /* Only of the thread. */
     struct page_limit page_limit;
-    unsigned failures;           /* polls in a row */
-    enum convex_problem problem; /* of the last poll */
-    unsigned recoveries;         /* of these, those made because another call had succeeded */
-    bool is_backend_away;        /* the last poll failed as any other call would have */
-    size_t listed;               /* rows of the last page */
-    uint64_t digest;             /* of the ids in it, in whatever order */
-    bool polled;                 /* a poll has succeeded */
-    bool logged_refused;         /* invalid ids are logged once, not at each poll */
+    unsigned failures;    /* polls in a row */
+    unsigned recoveries;  /* of these, those made because another call had succeeded */
+    bool is_backend_away; /* the last poll failed as any other call would have */
+    size_t listed;        /* rows of the last page */
+    uint64_t digest;      /* of the ids in it, in whatever order */
+    bool polled;          /* a poll has succeeded */
+    bool logged_refused;  /* invalid ids are logged once, not at each poll */
 };
 
 void page_limit_init(struct page_limit *limit)
@@ -145,7 +144,7 @@ static void record_good_page(struct delivery_poller *poller, const struct notifi
     if (poller->failures > 0 || !poller->polled)
         stats_changed(stats);
     poller->failures = 0;
-    poller->problem = PROBLEM_NONE;
+    atomic_store(&stats->poll_problem, PROBLEM_NONE);
     poller->recoveries = 0;
     poller->is_backend_away = false;
     poller->polled = true;
@@ -163,14 +162,12 @@ static void record_poll_error(
     stats_delivery_failed(poller->parts.stats, advised);
 }
 
-/* Once for each problem: the page has it for as long as it lasts. */
-static void log_problem(struct delivery_poller *poller, enum convex_problem problem)
+static void log_problem(const struct delivery_poller *poller, enum convex_problem problem)
 {
-    if (problem != PROBLEM_NONE && problem != poller->problem)
+    if (problem != PROBLEM_NONE)
         log_error(component, "The backend at %s cannot be polled: %s; %s",
             convex_url(poller->parts.convex), convex_problem_cause(problem),
             convex_problem_fix(problem));
-    poller->problem = problem;
 }
 
 /*
@@ -191,7 +188,8 @@ static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
     poller->is_backend_away = outcome == CONVEX_UNAVAILABLE && error->code != ERROR_TOO_LARGE;
     if (page_may_be_too_large(outcome, error))
         page_limit_failed(&poller->page_limit, limit, clock_monotonic_ms());
-    atomic_store(&poller->parts.stats->poll_problem, problem);
+    /* Before the failure counts, so that nobody sees one without its problem. */
+    int last_problem = atomic_exchange(&poller->parts.stats->poll_problem, (int)problem);
     atomic_store(&poller->parts.stats->consecutive_poll_failures, poller->failures);
     record_poll_error(poller, problem, error->text);
     int64_t delay_ms = backoff_ms(poller->failures, config->delivery_backoff_base_ms,
@@ -202,7 +200,9 @@ static int64_t poll_failed(struct delivery_poller *poller, unsigned limit,
         "Poll error: %s", error->text);
     if (poller->failures == 1)
         stats_changed(poller->parts.stats);
-    log_problem(poller, problem);
+    /* Once for each problem: the page has it for as long as it lasts. */
+    if ((int)problem != last_problem)
+        log_problem(poller, problem);
     return delay_ms;
 }
 
