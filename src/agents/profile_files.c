@@ -7,7 +7,7 @@
  * the root, whatever is renamed meanwhile. A file is written under a temporary name, which is
  * removed before and then created exclusively, so that nothing is written through a link, and
  * renamed over the name. One whose content must not be replaced is linked to its name instead,
- * which fails if the name exists. So nobody ever reads a part, while the machine runs.
+ * which fails if the name exists. So, while the machine runs, nobody reads half a file.
  *
  * What a loss of power may take is what the board has: a file that is gone, empty or old then is
  * written again by the first sync after the start. So such files are not synced, which would be

@@ -86,7 +86,7 @@ static bool value_is_placeholder(const struct option *option, const char *value)
     return false;
 }
 
-/* Whether it is an example of the documents as it stands, or names a host that is nobody's. */
+/* Whether it is the example of the documents, unchanged, or a name under example.com. */
 static bool value_is_example(const struct option *option, const char *value)
 {
     if (option == &config_options[OPTION_ACCOUNT_ID] ||

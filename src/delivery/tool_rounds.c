@@ -244,7 +244,7 @@ bool tool_rounds_begin(json_t **rounds, const json_t *body, const char *words)
     return true;
 }
 
-/* Those of the try that is over, too. False without memory; then some of them may be marked. */
+/* Marks all of them. False without memory, and then some may be marked. */
 static bool mark_as_earlier(json_t *changes)
 {
     size_t index;
