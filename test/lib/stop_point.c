@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ void stop_point_reach(const char *name)
         return;
     if (strcmp(action, ":hang") != 0)
         kill(getpid(), SIGKILL);
+    dprintf(STDERR_FILENO, "hanging at %s\n", name);
     /* All signals are blocked. */
     for (;;)
         pause();

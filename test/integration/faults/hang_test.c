@@ -94,6 +94,7 @@ static void test_hang_during_the_shutdown(void **state)
     board_hold_agents(env, "held");
     launch(env, &hang, "DELIVERY_INTERVAL=10");
     test_env_wait_log(env, "started successfully");
+    test_env_wait_log(env, "hanging at mc-send-01");
     process_signal(&env->runtime, SIGTERM);
     expect_end(env, "mc-send-01");
 }
