@@ -27,7 +27,7 @@ enum {
     ABUSE_MS = 10000,
     TICK_MS = 50,
     DRIP_MS = 1000,
-    MAX_SERVED_MS = 1000,
+    MAX_SERVED_MS = 3000, /* well below what a connection without a request is given */
     NORMAL_REQUESTS = 5,
     MAX_GROWTH_KIB = 30 * 1024,
     NOTIFICATIONS = 100,

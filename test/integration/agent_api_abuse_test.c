@@ -22,6 +22,7 @@
 #include "../lib/loopback.h"
 #include "../lib/memory.h"
 #include "base/sync.h"
+#include "http/server.h"
 
 #define V1(test) TEST_IN_ENV_WITH(test, .backend = "v1")
 
@@ -31,7 +32,7 @@ enum {
     LIMIT_KIB = 64 * 1024,
     NOTIFICATIONS = 60,
     AGENTS = 6,
-    PROMPT_MS = 1000,
+    PROMPT_MS = 3000, /* well below what a slow body may take */
     BLOCK_BYTES = 64 * 1024,
     NONSENSE_ROUNDS = 20,
     SLOW = 12,
@@ -144,6 +145,7 @@ static void test_large_bodies_beside_deliveries(void **state)
     size_t answered = 0;
     agent_caller_start(env, NULL);
     board_fail(env, "getOrchestratorAgentId", "hold", -1);
+    int64_t began_ms = clock_monotonic_ms();
     start_senders(senders, env);
     json_t *rows = board_load(env, NOTIFICATIONS, AGENTS);
     for (int i = 0; i < 200; i++) {
@@ -162,22 +164,20 @@ static void test_large_bodies_beside_deliveries(void **state)
     for (int i = 0; senders_run(senders, CROWD) > 0 && clock_monotonic_ms() < limit_ms; i++)
         if (i % 10 == 0)
             slowest_ms = max_time_ms(slowest_ms, check_health(env));
+    /* On a machine that is too slow for the limits of a body and a request they take effect. */
+    bool is_late = clock_monotonic_ms() - began_ms > HTTP_POST_BODY_MS;
     for (size_t i = 0; i < CROWD; i++) {
+        long status = strtol(senders[i].answer + sizeof "HTTP/1.1", NULL, 10);
         /* Not JSON; those of a session beyond its 16 are told so. */
-        bool as_expected = strncmp(senders[i].answer, "HTTP/1.1 400 ", 13) == 0 ||
-                           strncmp(senders[i].answer, "HTTP/1.1 429 ", 13) == 0;
-        /* Under a sanitizer the deliveries above may take longer than a request may wait. */
-        as_expected = as_expected || (process_timeout_scale() > 1 &&
-                                         strncmp(senders[i].answer, "HTTP/1.1 503 ", 13) == 0);
-        if (!as_expected)
+        if (status != 400 && status != 429 && !(is_late && (status == 408 || status == 503)))
             fail_msg("client %zu: %s", i, senders[i].answer);
-        answered += senders[i].answer[9] == '4' && senders[i].answer[10] == '0';
+        answered += status == 400;
         close(senders[i].fd);
     }
     long peak_kib = memory_peak_kib(&env->runtime);
     print_message("%d bodies of 5 MiB, %zu of them read: health within %lld ms, peak %ld KiB\n",
         CROWD, answered, (long long)slowest_ms, peak_kib);
-    assert_true(answered >= 32 || process_timeout_scale() > 1);
+    assert_true(answered >= 32 || is_late);
     assert_in_range(slowest_ms, 0, PROMPT_MS * process_timeout_scale());
     if (memory_is_measurable())
         assert_in_range(peak_kib, 0, LIMIT_KIB);

@@ -465,14 +465,14 @@ static void test_timeout_doubles_after_a_timeout(void **state)
     struct test_env *env = *state;
     char id[ID_BYTES];
     board_load_one(env, id);
-    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 500));
-    test_env_start_runtime(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=200",
+    board_set(env, json_pack("{s:i}", "gateway_latency_ms", 2500));
+    test_env_start_runtime(env, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=1000",
                                     "DELIVERY_BACKOFF_BASE_MS=1", "DELIVERY_BACKOFF_MAX_MS=10"));
     test_env_wait(env, "undelivered=0");
     assert_int_equal(board_requests_for(env, id), 3);
     assert_int_equal(test_env_stat(env, NULL, "replies"), 1);
-    test_env_wait_log(env, "timed out after 200ms");
-    test_env_wait_log(env, "timed out after 400ms");
+    test_env_wait_log(env, "timed out after 1000ms");
+    test_env_wait_log(env, "timed out after 2000ms");
     test_env_stop_runtime(env);
 }
 

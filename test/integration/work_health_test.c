@@ -182,7 +182,7 @@ static void test_list_hides_what_does_not_fit(void **state)
 {
     struct test_env *env = *state;
     board_hold_agents(env, "stuck");
-    json_decref(board_load(env, 501, 1));
+    json_decref(board_load(env, 501, 10));
     test_env_start_runtime(env, STRINGS(FAST));
     wait_for_second_page(env);
     expect_trouble(env, LIST_FULL, "list_full");

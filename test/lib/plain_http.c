@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,8 @@ static char *read_to_end(int fd)
     struct text text = {0};
     char bytes[4096];
     ssize_t got;
-    while ((got = read(fd, bytes, sizeof bytes)) > 0)
-        text_append_bytes(&text, bytes, (size_t)got);
+    while ((got = read(fd, bytes, sizeof bytes)) > 0 || (got < 0 && errno == EINTR))
+        text_append_bytes(&text, bytes, got > 0 ? (size_t)got : 0);
     assert_int_equal(got, 0);
     char *whole = text_take(&text);
     assert_non_null(whole);

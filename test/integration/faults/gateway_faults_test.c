@@ -59,9 +59,9 @@ static void test_slow_agent_gets_more_time(void **state)
 {
     struct fault_env *faults = *state;
     char id[ID_BYTES];
-    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 450, .match = "## Notif");
+    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 1050, .match = "## Notif");
     board_load_one(faults->env, id);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=300", "DELIVERY_MAX_RUNS=2"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=1000", "DELIVERY_MAX_RUNS=2"));
     test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(board_requests_for(faults->env, id), 2);
     fault_env_settle(faults, &(struct history_rules){.max_runs = 2, .lost_answers = true});
@@ -76,7 +76,7 @@ static void test_runs_that_may_have_happened_count(void **state)
         {.kind = FAULT_HANG},
     };
     struct fault_env *faults = *state;
-    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=3", "OPENCLAW_REQUEST_TIMEOUT_MS=150",
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=3", "OPENCLAW_REQUEST_TIMEOUT_MS=600",
                                 "DELIVERY_BACKOFF_BASE_MS=1"));
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         char id[ID_BYTES];
@@ -103,10 +103,10 @@ static void test_lost_answer_costs_one_run(void **state)
         {.kind = FAULT_CUT_ANSWER, .after_bytes = 500},
         {.kind = FAULT_CORRUPT_ANSWER},
         {.kind = FAULT_CORRUPT_ANSWER, .after_bytes = 500},
-        {.kind = FAULT_DELAY_ANSWER, .delay_ms = 1000},
+        {.kind = FAULT_DELAY_ANSWER, .delay_ms = 3000},
     };
     struct fault_env *faults = *state;
-    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2", "OPENCLAW_REQUEST_TIMEOUT_MS=300",
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2", "OPENCLAW_REQUEST_TIMEOUT_MS=2000",
                                 "DELIVERY_BACKOFF_BASE_MS=1"));
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         char id[ID_BYTES];
@@ -183,7 +183,7 @@ static void test_hanging_gateway_is_given_up_on_at_the_timeout(void **state)
     struct fault_env *faults = *state;
     FAULT(faults->gateway, .kind = FAULT_HANG, .times = 2);
     fault_env_load(faults, 4, 2);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=200"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=2000"));
     fault_proxy_wait_hits(faults->gateway, FAULT_HANG, 2);
     fault_env_settle(faults, &fault_env_strict);
 }

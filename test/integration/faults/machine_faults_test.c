@@ -85,10 +85,10 @@ static void test_runtime_stopped_past_its_timeouts_keeps_the_budget(void **state
     struct fault_env *faults = *state;
     fault_env_load(faults, 8, 4);
     hold_agents(faults, 4);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=500"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=1500"));
     test_env_wait(faults->env, "held=4");
     process_suspend(&faults->env->runtime);
-    wait_for_time(faults, 1000);
+    wait_for_time(faults, 2000);
     board_release(faults->env, "agents");
     process_signal(&faults->env->runtime, SIGCONT);
     fault_env_settle(faults, &(const struct history_rules){.max_runs = 2, .lost_answers = true});
