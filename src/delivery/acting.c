@@ -153,7 +153,6 @@ void converse_charge_effects(const struct attempt *attempt, const char *argument
     const struct tool_result *result, int64_t from_ms)
 {
     int64_t until_ms = backend_now_ms(attempt) + NOTIFIED_LATE_MS;
-    attention_wake(attempt->delivery->attention);
     json_t *arguments = NULL;
     json_guard_load(arguments_json, strlen(arguments_json), &arguments, NULL);
     const char *task_id = json_guard_string(arguments, "taskId");
@@ -167,6 +166,8 @@ void converse_charge_effects(const struct attempt *attempt, const char *argument
     const json_t *id;
     json_array_foreach (json_object_get(data, "notificationIds"), index, id)
         charge_effect(attempt, json_string_value(id), from_ms, until_ms);
+    /* Last: a poll that finds them must know whose they are. */
+    attention_wake(attempt->delivery->attention);
 }
 
 /* A run before this one has made that call; its result is the answer to it. */

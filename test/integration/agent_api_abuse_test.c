@@ -32,7 +32,7 @@ enum {
     LIMIT_KIB = 64 * 1024,
     NOTIFICATIONS = 60,
     AGENTS = 6,
-    PROMPT_MS = 3000, /* well below what a slow body may take */
+    PROMPT_MS = 5000, /* well below what a slow body may take */
     BLOCK_BYTES = 64 * 1024,
     NONSENSE_ROUNDS = 20,
     SLOW = 12,

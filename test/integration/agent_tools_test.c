@@ -249,7 +249,7 @@ static void test_changes_are_made_once(void **state)
         board_clear_faults(env);
     }
     board_fail(env, "createTaskFromAgent", "hang", 1);
-    caller.fixture.service.timeout_ms = 300;
+    caller.fixture.service.timeout_ms = 2500;
     json_decref(call_tool(&caller, "task_create", "{'title':'x'}", TOOL_UNCERTAIN, 504));
     board_clear_faults(env);
     tool_fixture_stop(&caller.fixture);

@@ -121,7 +121,7 @@ static void test_failed_heartbeats_do_not_stop_the_next(void **state)
         env, json_pack("{s:s, s:i, s:i}", "action", "status", "status", 500, "times", 3));
     test_env_start_runtime(env, fast_sync);
     test_env_wait(env, "action=updateAgentHeartbeat&calls=1");
-    assert_int_equal(count_runs(env, "jarvis"), 4);
+    assert_true(count_runs(env, "jarvis") >= 4);
     test_env_wait_log(env, "[Heartbeat] jarvis could not be woken: ");
     test_env_stop_runtime(env);
 }
@@ -136,7 +136,8 @@ static void test_added_and_removed_agents_need_no_restart(void **state)
     wait_for_runs(env, 1);
     seed_agent(env, "friday", SHORT_INTERVAL, friday);
     test_env_wait_log(env, "agent list changed: 1 added, 0 removed, 2 in total");
-    wait_for_runs(env, 4);
+    for (int i = 0; i < 20 && count_runs(env, "friday") == 0; i++)
+        wait_for_runs(env, 1);
     assert_true(count_runs(env, "friday") >= 1);
     json_decref(
         test_env_post(env, "/sandbox/delete", json_pack("{s:s, s:b}", "id", jarvis, "cascade", 1)));
@@ -213,11 +214,13 @@ static void test_agents_unknown_to_the_gateway_are_reported(void **state)
 static void test_fallback_agent_runs_for_unknown_agents(void **state)
 {
     struct test_env *env = *state;
+    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
+    test_env_start_runtime(env, STRINGS("OPENCLAW_FALLBACK_AGENT=main", "AGENT_SYNC_INTERVAL=100"));
+    /* A sync that has ended has asked the gateway for its agents. */
+    test_env_wait(env, "action=listAgents&calls=2");
     test_env_list_agents(env, true);
     json_decref(test_env_post(
         env, "/sandbox/load", json_pack("{s:i, s:i}", "notifications", 1, "agents", 1)));
-    board_set(env, json_pack("{s:[s]}", "gateway_agents", "main"));
-    test_env_start_runtime(env, STRINGS("OPENCLAW_FALLBACK_AGENT=main"));
     test_env_wait(env, "undelivered=0&requests=2");
     json_t *runs = runs_of(env, "main");
     assert_int_equal(json_array_size(runs), 2);

@@ -107,6 +107,9 @@ static void test_alike_agents_are_woken_on_v0(void **state)
     add_alike_agents(env);
     test_env_start_runtime(env, NULL);
     test_env_wait_calls(env, "updateAgentHeartbeat", 8);
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (count_runs_of(env, "task") == 0 && clock_monotonic_ms() < deadline_ms)
+        usleep(10000);
     assert_true(count_runs_of(env, "task") > 0);
     test_env_stop_runtime(env);
 }

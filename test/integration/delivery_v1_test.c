@@ -61,6 +61,8 @@ static void test_mention_costs_four_calls_beside_the_list(void **state)
     thread_say(env, "@jarvis hello");
     test_env_start_runtime(env, NULL);
     test_env_wait_log(env, "Delivered ");
+    /* The lane is free a moment later; a look ahead before that would cost another read. */
+    test_env_wait_words(env, "/metrics", "\nmission_control_lanes 0\n", true);
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         before[i] = test_env_stat(env, "backend", functions[i]);
     thread_say(env, "@jarvis hello again");

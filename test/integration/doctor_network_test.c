@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/board.h"
 #include "../lib/doctor.h"
+#include "../lib/loopback.h"
 #include "../lib/stub_server.h"
 #include "../lib/tls_proxy.h"
 
@@ -135,14 +137,12 @@ static void test_agent_unknown_to_the_gateway_is_found(void **state)
 static void test_refused_connections_are_found(void **state)
 {
     struct test_env *env = *state;
-    struct stub_server *server = stub_server_start(NULL);
     char convex_url[64];
     char gateway_url[64];
-    snprintf(
-        convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u", stub_server_port(server));
-    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u",
-        stub_server_port(server));
-    stub_server_stop(server);
+    unsigned port;
+    int fd = loopback_reserve(&port);
+    snprintf(convex_url, sizeof convex_url, "CONVEX_URL=http://127.0.0.1:%u", port);
+    snprintf(gateway_url, sizeof gateway_url, "OPENCLAW_GATEWAY_URL=http://127.0.0.1:%u", port);
     doctor_expect_read_only(env, STRINGS(gateway_url), 1,
         STRINGS("ok    gateway name ", "FAIL  gateway connection  http://127.0.0.1:",
             "; fix: start the gateway, or set OPENCLAW_GATEWAY_URL ",
@@ -153,6 +153,7 @@ static void test_refused_connections_are_found(void **state)
         STRINGS("FAIL  backend connection  http://127.0.0.1:", "; fix: check CONVEX_URL",
             "skip  service token       because backend connection failed\n", "ok    gateway token ",
             "skip  gateway agents      because reading "));
+    close(fd);
 }
 
 static void test_unknown_hosts_are_found(void **state)

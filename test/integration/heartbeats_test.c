@@ -93,10 +93,7 @@ static bool metrics_have(struct test_env *env, const char *line)
 
 static void wait_for_metrics(struct test_env *env, const char *line)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
-    while (!metrics_have(env, line))
-        if (clock_monotonic_ms() > deadline_ms)
-            fail_msg("/metrics never had: %s", line);
+    test_env_wait_words(env, "/metrics", line, true);
 }
 
 /*

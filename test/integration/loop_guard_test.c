@@ -201,7 +201,7 @@ static void test_person_is_heard_over_the_budget(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Notifies an agent again of the last reply of an agent, for which none has been run. */
+/* Notifies an agent again of the last reply, for which none has been run: it is the last. */
 static void repeat_last_notification(struct test_env *env)
 {
     json_t *messages = board_documents(env, "messages");
@@ -209,12 +209,13 @@ static void repeat_last_notification(struct test_env *env)
     size_t index;
     const json_t *message;
     json_array_foreach (messages, index, message)
-        if (strncmp(board_string(message, "content"), "@two @three", 11) == 0)
+        if (board_string(message, "content")[0] == '@')
             last = message;
     assert_non_null(last);
+    bool names_one = strncmp(board_string(last, "content"), "@one", 4) == 0;
     json_decref(test_env_post(env, "/sandbox/notify",
-        json_pack("{s:s, s:s, s:s, s:s}", "agent", "two", "task", "talk", "type", "mention",
-            "message", board_string(last, "_id"))));
+        json_pack("{s:s, s:s, s:s, s:s}", "agent", names_one ? "one" : "two", "task", "talk",
+            "type", "mention", "message", board_string(last, "_id"))));
     json_decref(messages);
 }
 

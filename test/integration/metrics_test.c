@@ -79,7 +79,8 @@ static void test_deliveries_are_counted(void **state)
     test_env_start_runtime(env, NULL);
     wait_series(env, "mission_control_last_sync_timestamp_seconds", 1);
     wait_series(env, "mission_control_last_report_timestamp_seconds", 1);
-    wait_series(env, "mission_control_notifications_delivered_total", 6);
+    wait_series(env, "mission_control_queue_wait_seconds_count", 6);
+    wait_series(env, "mission_control_delivery_lag_seconds_bucket{le=\"+Inf\"}", 6);
     expect_series(env, "mission_control_notifications_delivered_total", 6);
     expect_series(env, "mission_control_runs_total{kind=\"first\"}", 6);
     expect_series(env, "mission_control_runs_total{kind=\"repeat\"}", 0);
@@ -216,7 +217,7 @@ static void test_poll_failures_are_counted(void **state)
         2);
     board_clear_faults(env);
     wait_series(env, "mission_control_last_poll_timestamp_seconds", 1);
-    expect_series(env, "mission_control_poll_failures", 0);
+    wait_series_zero(env, "mission_control_poll_failures");
     test_env_stop_runtime(env);
 }
 

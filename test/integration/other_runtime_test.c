@@ -24,6 +24,7 @@ enum { NOTIFICATIONS = 4 };
 
 static void expect_seen(struct test_env *env, bool seen)
 {
+    test_env_wait_words(env, "/health", "\"status\": \"healthy\"", true);
     json_t *health = test_env_health_json(env, "/health");
     json_t *status = test_env_health_json(env, "/status");
     assert_true(json_is_boolean(json_object_get(health, "otherRuntime")));
@@ -45,7 +46,7 @@ static void start_both(struct test_env *env, const char *gateway)
     env->options.may_overlap = true;
     snprintf(state, sizeof state, "STATE_DIR=%s/second", env->dir);
     test_env_start_runtime(env, STRINGS("DELIVERY_INTERVAL=50", gateway));
-    test_env_launch(env, &env->second, STRINGS(state), NULL);
+    test_env_launch(env, &env->second, STRINGS(state, "DELIVERY_INTERVAL=50"), NULL);
     assert_true(process_wait_output(&env->second, "started successfully", TEST_WAIT_MS, NULL, 0));
     /* What the first complete page of each lists proves nothing. */
     test_env_wait_calls(env, "listUndeliveredNotifications", 10);
@@ -60,7 +61,7 @@ static void stop_both(struct test_env *env)
 
 static void test_second_runtime_is_noticed_by_the_list(void **state)
 {
-    enum { SLOWER_MS = 1500 };
+    enum { SLOWER_MS = 4000 };
     struct test_env *env = *state;
     char setting[64];
     struct fault_proxy *proxy = fault_proxy_start(test_env_sandbox_port(env));
@@ -68,7 +69,8 @@ static void test_second_runtime_is_noticed_by_the_list(void **state)
         fault_proxy_port(proxy));
     start_both(env, setting);
     expect_seen(env, false);
-    FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .delay_ms = SLOWER_MS);
+    FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .match = "## Notification",
+        .delay_ms = SLOWER_MS * process_timeout_scale());
     board_hold_agents(env, "agent");
     json_decref(board_load(env, NOTIFICATIONS, NOTIFICATIONS));
     test_env_wait(env, "in_flight=8");
@@ -80,6 +82,7 @@ static void test_second_runtime_is_noticed_by_the_list(void **state)
     /* Nothing is done about it. */
     assert_int_equal(test_env_stat(env, "gateway", "deliveries"), 2 * NOTIFICATIONS);
     assert_int_equal(test_env_stat(env, NULL, "replies"), NOTIFICATIONS);
+    FAULT(proxy, .kind = FAULT_NONE);
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "undelivered=0&delivered=5&deliveries=9");
     stop_both(env);
@@ -100,6 +103,7 @@ static size_t count_lines_with(struct process *process, const char *words)
 /*
  * Lets "one" answer several times. Both runtimes have posted before either marks, so that only the
  * words tell: of two replies to a notification the second was dropped. agents are asked each time.
+ * A poller that was held up may miss some.
  */
 static void post_before_marks(
     struct test_env *env, const char *reply, int agents, const char *words)
@@ -107,7 +111,9 @@ static void post_before_marks(
     talk_seed(env);
     board_set(env, json_pack("{s:b}", "gateway_numbers", 1));
     start_both(env, NULL);
-    for (int i = 0; i < NOTIFICATIONS; i++) {
+    size_t found = 0;
+    for (int i = 0; i < NOTIFICATIONS || (found < NOTIFICATIONS - 1 && i < 3 * NOTIFICATIONS);
+         i++) {
         char posted[96];
         talk_set_reply(env, "one", reply);
         board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "markNotificationDelivered",
@@ -120,10 +126,10 @@ static void post_before_marks(
         test_env_wait(env, "undelivered=0");
         /* Both have forgotten it. */
         test_env_wait_calls(env, "listUndeliveredNotifications", 10);
+        found = count_lines_with(&env->runtime, words) + count_lines_with(&env->second, words);
     }
-    size_t found = count_lines_with(&env->runtime, words) + count_lines_with(&env->second, words);
     stop_both(env);
-    assert_in_range(found, NOTIFICATIONS - 1, 9 * NOTIFICATIONS);
+    assert_in_range(found, NOTIFICATIONS - 1, 27 * NOTIFICATIONS);
 }
 
 /* Another agent is asked about the reply that is there. */

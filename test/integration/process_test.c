@@ -142,7 +142,7 @@ static void test_shutdown_aborts_hung_runs_after_the_grace_period(void **state)
     int64_t began_ms = clock_monotonic_ms();
     process_signal(&env->runtime, SIGTERM);
     assert_int_equal(process_wait_exit(&env->runtime, TEST_WAIT_MS), 0);
-    assert_true(clock_monotonic_ms() - began_ms < (int64_t)3500 * process_timeout_scale());
+    assert_true(clock_monotonic_ms() - began_ms < (int64_t)5000 * process_timeout_scale());
 }
 
 /* Calls that queue for one of the 28 call slots delay no loop and do not prolong shutdown. */
@@ -162,7 +162,7 @@ static void test_queued_calls_do_not_prolong_shutdown(void **state)
     assert_int_equal(test_env_stat(env, NULL, "held"), 28);
     int64_t began_ms = clock_monotonic_ms();
     test_env_stop_runtime(env);
-    assert_in_range(clock_monotonic_ms() - began_ms, 0, 1500 + 2000);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, 5000 * process_timeout_scale());
 }
 
 static char *read_proc_file(const struct process *process, const char *name)

@@ -37,7 +37,7 @@ static bool status_is(struct test_env *env, const char *status)
 /* Waits until the backend has that status, for TEST_WAIT_MS at most. */
 static void wait_reported_status(struct test_env *env, const char *status)
 {
-    int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     while (!status_is(env, status)) {
         char condition[64];
         if (clock_monotonic_ms() > deadline_ms)
@@ -72,7 +72,7 @@ static void test_status_is_reported_at_startup_and_shutdown(void **state)
     assert_true(json_is_number(json_object_get(runtime, "lastHealthCheck")));
     json_decref(runtime);
     test_env_stop_runtime(env);
-    assert_true(status_is(env, "offline"));
+    wait_reported_status(env, "offline");
 }
 
 /* The first reports may be sent before the gateway has been asked. */
@@ -168,7 +168,7 @@ static void test_restart_request_shuts_down_once(void **state)
     json_decref(test_env_post(env, "/sandbox/restart", json_object()));
     expect_shutdown(env);
     test_env_wait_log(env, "restart requested by the backend");
-    assert_true(status_is(env, "offline"));
+    wait_reported_status(env, "offline");
     /* The request was cleared, so the next process keeps running. */
     test_env_start_runtime(env, fast_reports);
     test_env_wait_calls(env, "checkAndClearRestartRequested", 3);
@@ -281,13 +281,13 @@ static void test_rollback_by_the_installer_is_recorded(void **state)
 /* The backend would give it up 30 minutes after it was initiated, and know no reason. */
 static void test_upgrade_that_nothing_installs_fails(void **state)
 {
-    enum { AGE_MS = 25 * 60 * 1000 - 5000 };
     struct test_env *env = *state;
+    const int64_t age_ms = 25 * 60 * 1000 - (int64_t)8000 * process_timeout_scale();
     test_env_start_runtime(env, fast_reports);
     wait_reported_status(env, "online");
     json_decref(test_env_post(env, "/sandbox/upgrade",
         json_pack("{s:s, s:s, s:f}", "openclaw", "2026.9.6", "runtime", "0.3.0", "initiatedAt",
-            (double)(clock_wall_ms() - AGE_MS))));
+            (double)(clock_wall_ms() - age_ms))));
     expect_shutdown(env);
     test_env_start_runtime(env, fast_reports);
     test_env_wait_words(env, "/health", "\"state\": \"waiting\"", true);

@@ -345,7 +345,7 @@ static void wait_until_signal_taken(const struct process *process, int number)
 {
     char path[64];
     char line[LINE_BYTES];
-    int64_t deadline_ms = clock_monotonic_ms() + TEST_WAIT_MS;
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
     bool pending = true;
     snprintf(path, sizeof path, "/proc/%d/status", (int)process->pid);
     while (pending && clock_monotonic_ms() < deadline_ms) {
@@ -355,6 +355,7 @@ static void wait_until_signal_taken(const struct process *process, int number)
             if (strncmp(line, "ShdPnd:", 7) == 0)
                 pending = (strtoull(line + 7, NULL, 16) >> (number - 1) & 1) != 0;
         fclose(file);
+        usleep(1000);
     }
     assert_false(pending);
 }

@@ -584,10 +584,13 @@ static void test_reason_of_a_reply_that_is_refused_is_shown(void **state)
     board_load_one(env, id);
     board_backend_fault(env, json_pack("{s:s, s:s, s:s}", "action", "createMessageFromAgent",
                                  "behaviour", "function_error", "message", "the thread is locked"));
-    test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=1500",
-                                    "DELIVERY_BACKOFF_BASE_MS=300", "DELIVERY_BACKOFF_MAX_MS=300"));
+    test_env_start_runtime(
+        env, STRINGS("DELIVERY_BACKOFF_BASE_MS=300", "DELIVERY_BACKOFF_MAX_MS=300"));
     test_env_wait_log(env, "Failed to deliver");
     expect_output(env, 0, STRINGS("spool", "list"), STRINGS("spool  js", "the thread is locked"));
+    process_fini(&env->runtime);
+    test_env_start_runtime(env, STRINGS("DELIVERY_GIVE_UP_AFTER_MS=1500",
+                                    "DELIVERY_BACKOFF_BASE_MS=300", "DELIVERY_BACKOFF_MAX_MS=300"));
     test_env_wait_log(env, "moved to dead/");
     expect_output(env, 0, STRINGS("spool", "list"), STRINGS("dead   js", "the thread is locked"));
     test_env_wait_log(env, "the thread is locked");

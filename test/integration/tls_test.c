@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,6 +72,7 @@ static void test_slow_handshake_delivers(void **state)
         fault_proxy_port(slow));
     board_load_one(env, id);
     test_env_start_runtime(env, STRINGS(gateway_url, tls_setup.ca_file));
+    test_env_wait(env, "requests=1");
     test_env_wait(env, "undelivered=0");
     assert_true(fault_proxy_hits(slow, FAULT_DELAY_ANSWER) >= 3);
     assert_int_equal(board_requests_for(env, id), 1);
@@ -208,9 +210,11 @@ static void test_https_to_a_plain_port_is_named_each_time(void **state)
         test_env_sandbox_port(env));
     test_env_start_runtime(
         env, STRINGS(convex_url, "DELIVERY_BACKOFF_BASE_MS=10", "DELIVERY_BACKOFF_MAX_MS=10"));
-    int64_t until_ms = clock_monotonic_ms() + TEST_WAIT_MS;
-    while (count_named_polls(env) < POLLS)
+    int64_t until_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
+    while (count_named_polls(env) < POLLS) {
         assert_true(clock_monotonic_ms() < until_ms);
+        usleep(10000);
+    }
     test_env_wait_words(env, "/status",
         "\"The backend cannot be polled: no TLS connection can be made; check that CONVEX_URL "
         "names "

@@ -20,12 +20,12 @@
 
 static const char to_review[] = "{\"status\":\"review\"}";
 
-/* The agent's next answer makes one call. */
+/* The agent's next answer in a delivery makes one call. */
 static void let_agent_call(struct test_env *env, const char *name, const char *arguments)
 {
-    board_gateway_fault(
-        env, json_pack("{s:s, s:s, s:i, s:[{s:s, s:s}]}", "action", "reply", "name", "calls",
-                 "times", 1, "calls", "name", name, "arguments", arguments));
+    board_gateway_fault(env, json_pack("{s:{s:s}, s:s, s:s, s:i, s:[{s:s, s:s}]}", "match", "input",
+                                 "## Notification: ", "action", "reply", "name", "calls", "times",
+                                 1, "calls", "name", name, "arguments", arguments));
 }
 
 /* Asks the agent, and waits until the notification is delivered. */
@@ -327,6 +327,8 @@ static void test_agent_without_tools_can_use_the_http_api(void **state)
     json_t *document = task(env);
     char body[160];
     snprintf(body, sizeof body, "{'taskId':'%s','status':'review'}", board_string(document, "_id"));
+    /* Until then nobody's session is known. */
+    test_env_wait_log(env, "agent list changed: ");
     agent_caller_must_get(env, "/agent/task-status", credential, body, 200, "\"success\":true");
     task_must_be(env, "review");
     json_decref(document);

@@ -99,6 +99,7 @@ static void test_polls_syncs_and_reports_have_their_own_traces(void **state)
     test_env_start_runtime(env, NULL);
     test_env_wait(env, "undelivered=0");
     test_env_wait(env, "action=updateRuntimeStatus&calls=1");
+    test_env_wait(env, "action=listAgents&calls=1");
     get_last_run(env, first_run);
     get_last_call(env, "listUndeliveredNotifications", poll);
     get_last_call(env, "listAgents", sync);

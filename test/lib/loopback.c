@@ -41,6 +41,14 @@ int loopback_listen(int backlog, unsigned *port)
     return fd;
 }
 
+int loopback_reserve(unsigned *port)
+{
+    int yes = 1;
+    int fd = bind_free_port(port);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes), 0);
+    return fd;
+}
+
 int loopback_connect(unsigned port)
 {
     struct sockaddr_in address = loopback_address(port);

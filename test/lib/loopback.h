@@ -12,6 +12,13 @@ struct sockaddr_in loopback_address(unsigned port);
  */
 int loopback_listen(int backlog, unsigned *port);
 
+/*
+ * Returns a socket that keeps a free port, at which connections are refused until another process
+ * listens there with SO_REUSEADDR; stores the port. The caller closes it. Fails the test when it
+ * cannot.
+ */
+int loopback_reserve(unsigned *port);
+
 /* Returns a connected socket, which the caller closes; -1 when the connection fails. */
 int loopback_connect(unsigned port);
 

@@ -31,6 +31,8 @@
 
 #include "base/sync.h"
 
+enum { OUTPUT_END_MS = 500 };
+
 int process_timeout_scale(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -58,8 +60,12 @@ static void *collect_output(void *argument)
         mutex_lock(&process->lock);
         append_locked(process, bytes, (size_t)length);
         cond_broadcast(&process->changed);
-        while (process->stalled)
+        while (process->stalled) {
+            process->is_holding = true;
+            cond_broadcast(&process->changed);
             cond_wait(&process->changed, &process->lock);
+        }
+        process->is_holding = false;
         mutex_unlock(&process->lock);
     }
     mutex_lock(&process->lock);
@@ -184,9 +190,22 @@ static void set_stalled(struct process *process, bool stalled)
     mutex_unlock(&process->lock);
 }
 
+/* Waits until the flag of the process, which its lock guards, is set; false when it takes long. */
+static bool wait_for_flag(struct process *process, const bool *flag, int timeout_ms)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)timeout_ms * process_timeout_scale();
+    bool waiting = true;
+    mutex_lock(&process->lock);
+    while (!*flag && waiting)
+        waiting = cond_wait_until(&process->changed, &process->lock, deadline_ms);
+    bool is_set = *flag;
+    mutex_unlock(&process->lock);
+    return is_set;
+}
+
 void process_stall_output(struct process *process)
 {
-    static const char last_read[] = "(the reader stalls here)\n";
+    static const char last_read[] = "(the reader stalls here or before)\n";
     static const char filling[4096] = "";
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)process->pid, STDOUT_FILENO);
@@ -194,7 +213,7 @@ void process_stall_output(struct process *process)
     assert_true(fd >= 0);
     set_stalled(process, true);
     assert_int_equal(write(fd, last_read, strlen(last_read)), strlen(last_read));
-    assert_true(process_wait_output(process, last_read, 15000, NULL, 0));
+    assert_true(wait_for_flag(process, &process->is_holding, 15000));
     while (write(fd, filling, sizeof filling) > 0)
         continue;
     close(fd);
@@ -235,6 +254,9 @@ int process_wait_exit(struct process *process, int timeout_ms)
     int status = 0;
     assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
     process->running = false;
+    /* What it wrote last may not have been read yet. A child of its own can keep the pipe open. */
+    if (!process->stalled)
+        wait_for_flag(process, &process->closed, OUTPUT_END_MS);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

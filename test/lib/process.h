@@ -20,7 +20,8 @@ struct process {
     struct cond changed;
     struct text output; /* standard output and error, in the order written */
     bool closed;
-    bool stalled; /* the reader does not read */
+    bool stalled;    /* the reader is to stop reading */
+    bool is_holding; /* it has stopped */
 };
 
 /*

@@ -94,13 +94,15 @@ static void test_mark_without_success_is_repeated(void **state)
         "{\"status\":\"success\",\"value\":{\"success\":false}}", "<html>welcome</html>"};
     enum { BODIES = sizeof bodies / sizeof bodies[0] };
     struct fault_env *faults = *state;
+    char marks[64];
     for (size_t i = 0; i < BODIES; i++) {
         answer_marks(faults, "status", bodies[i]);
         answer_marks(faults, "status_after", bodies[i]);
     }
     fault_env_load(faults, 1, 1);
     fault_env_start(faults, STRINGS("DELIVERY_BACKOFF_BASE_MS=5", "DELIVERY_BACKOFF_MAX_MS=20"));
-    test_env_wait_calls(faults->env, "markNotificationDelivered", 2 * BODIES + 1);
+    snprintf(marks, sizeof marks, "action=markNotificationDelivered&calls=%d", 2 * BODIES + 1);
+    test_env_wait(faults->env, marks);
     fault_env_settle(faults, &fault_env_strict);
     assert_int_equal(board_fault_hits(faults->env, "mark"), 2 * BODIES);
     assert_int_equal(json_array_size(faults->history.marks), 2 * BODIES + 1);

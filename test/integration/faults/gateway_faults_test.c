@@ -59,9 +59,12 @@ static void test_slow_agent_gets_more_time(void **state)
 {
     struct fault_env *faults = *state;
     char id[ID_BYTES];
-    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 1050, .match = "## Notif");
+    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 60000, .match = "## Notif",
+        .times = 1);
     board_load_one(faults->env, id);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=1000", "DELIVERY_MAX_RUNS=2"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=3000", "DELIVERY_MAX_RUNS=2"));
+    fault_proxy_wait_hits(faults->gateway, FAULT_DELAY_ANSWER, 1);
+    FAULT(faults->gateway, .kind = FAULT_DELAY_ANSWER, .delay_ms = 3100, .match = "## Notif");
     test_env_wait(faults->env, "undelivered=0");
     assert_int_equal(board_requests_for(faults->env, id), 2);
     fault_env_settle(faults, &(struct history_rules){.max_runs = 2, .lost_answers = true});
@@ -86,6 +89,8 @@ static void test_runs_that_may_have_happened_count(void **state)
         fault_proxy_set(faults->gateway, &fault);
         board_load_one(faults->env, id);
         test_env_wait(faults->env, "undelivered=0");
+        /* The runtime may have given up before the proxy has read the last request. */
+        fault_proxy_wait_hits(faults->gateway, fault.kind, before + 3);
         assert_int_equal(fault_proxy_hits(faults->gateway, fault.kind), before + 3);
         assert_int_equal(board_requests_for(faults->env, id), 0);
     }
@@ -103,10 +108,10 @@ static void test_lost_answer_costs_one_run(void **state)
         {.kind = FAULT_CUT_ANSWER, .after_bytes = 500},
         {.kind = FAULT_CORRUPT_ANSWER},
         {.kind = FAULT_CORRUPT_ANSWER, .after_bytes = 500},
-        {.kind = FAULT_DELAY_ANSWER, .delay_ms = 3000},
+        {.kind = FAULT_DELAY_ANSWER, .delay_ms = 60000},
     };
     struct fault_env *faults = *state;
-    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2", "OPENCLAW_REQUEST_TIMEOUT_MS=2000",
+    fault_env_start(faults, STRINGS("DELIVERY_MAX_RUNS=2", "OPENCLAW_REQUEST_TIMEOUT_MS=4000",
                                 "DELIVERY_BACKOFF_BASE_MS=1"));
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         char id[ID_BYTES];
@@ -183,7 +188,7 @@ static void test_hanging_gateway_is_given_up_on_at_the_timeout(void **state)
     struct fault_env *faults = *state;
     FAULT(faults->gateway, .kind = FAULT_HANG, .times = 2);
     fault_env_load(faults, 4, 2);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=2000"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=4000"));
     fault_proxy_wait_hits(faults->gateway, FAULT_HANG, 2);
     fault_env_settle(faults, &fault_env_strict);
 }

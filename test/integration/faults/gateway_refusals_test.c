@@ -10,7 +10,7 @@
 #include "base/sync.h"
 #include "fault_env.h"
 
-enum { PROMPT_MS = 5000 };
+enum { PROMPT_MS = 12000 };
 
 static const struct history_rules one_run = {.max_runs = 1};
 
@@ -61,7 +61,7 @@ static void test_rate_limited_agent_waits_alone(void **state)
                          "60", "body_json", "error", "message", "made to fail"));
     fault_env_load(faults, 40, 8);
     fault_env_start(faults, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4", "DELIVERY_MAX_RUNS=1"));
-    test_env_wait(faults->env, "delivered=35");
+    test_env_wait(faults->env, "delivered=35&deliveries=36");
     test_env_wait(faults->env, "action=listUndeliveredNotifications&calls=8");
     assert_int_equal(test_env_stat(faults->env, "gateway", "deliveries"), 36);
     test_env_stop_runtime(faults->env);
@@ -156,6 +156,11 @@ static void test_poisoned_notifications_do_not_delay_others(void **state)
     test_env_wait(faults->env, all_asked);
     assert_int_equal(test_env_stat(faults->env, "gateway", "requests"), 10);
     board_clear_faults(faults->env);
+    for (int delivered = 100; delivered <= poisoned; delivered += 100) {
+        char some[32];
+        snprintf(some, sizeof some, "delivered=%d", delivered);
+        test_env_wait(faults->env, some);
+    }
     fault_env_settle(faults, &one_run);
 }
 

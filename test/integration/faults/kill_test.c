@@ -58,7 +58,7 @@ static void rounds_init(struct rounds *rounds)
     *rounds = (struct rounds){
         .count = number_from_env("MISSION_CONTROL_ROUNDS", default_rounds),
         .seed = number_from_env("MISSION_CONTROL_SEED", (unsigned)clock_wall_ms()),
-        .max_delay_us = MAX_DELAY_US * process_timeout_scale(),
+        .max_delay_us = (int64_t)MAX_DELAY_US * process_timeout_scale(),
     };
     rounds->random[0] = (unsigned short)rounds->seed;
     rounds->random[1] = (unsigned short)(rounds->seed >> 16);
@@ -90,6 +90,15 @@ static void fail_some_calls(struct fault_env *faults, struct rounds *rounds)
     fault_proxy_set(faults->backend, &fault);
 }
 
+static void kill_and_count(struct fault_env *faults, struct rounds *rounds)
+{
+    bool has_hit = fault_env_kill_runtime(faults) > 0;
+    rounds->with_records += has_hit;
+    /* On a slow machine a start may take longer than the longest delay. */
+    if (!has_hit && rounds->with_records == 0)
+        rounds->max_delay_us += (int64_t)MAX_DELAY_US * process_timeout_scale();
+}
+
 static void kill_once(struct fault_env *faults, struct rounds *rounds)
 {
     json_decref(board_load(faults->env, NOTIFICATIONS, AGENTS));
@@ -97,11 +106,7 @@ static void kill_once(struct fault_env *faults, struct rounds *rounds)
     fault_env_launch(faults, settings);
     sleep_random(rounds);
     size_t replies = json_object_size(faults->history.spooled);
-    bool has_hit = fault_env_kill_runtime(faults) > 0;
-    rounds->with_records += has_hit;
-    /* On a slow machine a start may take longer than that. */
-    if (!has_hit && rounds->with_records == 0)
-        rounds->max_delay_us += MAX_DELAY_US;
+    kill_and_count(faults, rounds);
     rounds->replies += json_object_size(faults->history.spooled) - replies;
 }
 
@@ -293,7 +298,7 @@ static void test_no_change_is_made_twice_by_random_kills(void **state)
             fail_some_calls(faults, &rounds);
             fault_env_launch(faults, settings);
             sleep_random(&rounds);
-            rounds.with_records += fault_env_kill_runtime(faults) > 0;
+            kill_and_count(faults, &rounds);
         }
         FAULT(faults->backend, .kind = FAULT_NONE);
         fault_env_start(faults, settings);

@@ -69,12 +69,12 @@ static void test_answers_that_arrived_are_used_after_the_timeout(void **state)
     struct fault_env *faults = *state;
     fault_env_load(faults, 8, 4);
     hold_agents(faults, 4);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=2000"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=5000"));
     test_env_wait(faults->env, "held=4");
     process_suspend(&faults->env->runtime);
     board_release(faults->env, "agents");
     test_env_wait(faults->env, "answered=4");
-    wait_for_time(faults, 2500);
+    wait_for_time(faults, 5500);
     process_signal(&faults->env->runtime, SIGCONT);
     fault_env_settle(faults, &fault_env_strict);
 }
@@ -85,10 +85,10 @@ static void test_runtime_stopped_past_its_timeouts_keeps_the_budget(void **state
     struct fault_env *faults = *state;
     fault_env_load(faults, 8, 4);
     hold_agents(faults, 4);
-    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=1500"));
+    fault_env_start(faults, STRINGS("OPENCLAW_REQUEST_TIMEOUT_MS=5000"));
     test_env_wait(faults->env, "held=4");
     process_suspend(&faults->env->runtime);
-    wait_for_time(faults, 2000);
+    wait_for_time(faults, 5500);
     board_release(faults->env, "agents");
     process_signal(&faults->env->runtime, SIGCONT);
     fault_env_settle(faults, &(const struct history_rules){.max_runs = 2, .lost_answers = true});
@@ -144,7 +144,7 @@ static bool has_logged_on_day(struct fault_env *faults, long offset_s)
     time_t then = (time_t)(clock_wall_ms() / 1000) + offset_s;
     gmtime_r(&then, &parts);
     strftime(day, sizeof day, "%Y-%m-%dT", &parts);
-    return process_has_output(&faults->env->runtime, day);
+    return process_wait_output(&faults->env->runtime, day, TEST_WAIT_MS, NULL, 0);
 }
 
 /* The clock jumps while runs are in flight and entries wait for their next attempt. */
@@ -284,7 +284,9 @@ static void test_reply_is_saved_once_there_is_room(void **state)
     fault_env_load(faults, 1, 1);
     hold_agents_with_long_replies(faults, 1);
     FAULT(faults->backend, .kind = FAULT_RESET, .match = "createMessageFromAgent");
-    fault_env_start(faults, STRINGS("DELIVERY_BACKOFF_MAX_MS=50"));
+    /* Without a poll only the save itself can find that there is room. */
+    fault_env_start(faults, STRINGS("DELIVERY_BACKOFF_MAX_MS=50", "DELIVERY_INTERVAL=3600000",
+                                "DELIVERY_INTERVAL_ACTIVE=3600000"));
     test_env_wait(faults->env, "held=1");
     fill_disk(faults);
     board_release(faults->env, "agents");
