@@ -70,7 +70,7 @@ static void test_second_runtime_is_noticed_by_the_list(void **state)
     start_both(env, setting);
     expect_seen(env, false);
     FAULT(proxy, .kind = FAULT_DELAY_ANSWER, .match = "## Notification",
-        .delay_ms = SLOWER_MS * process_timeout_scale());
+        .delay_ms = (int64_t)SLOWER_MS * process_timeout_scale());
     board_hold_agents(env, "agent");
     json_decref(board_load(env, NOTIFICATIONS, NOTIFICATIONS));
     test_env_wait(env, "in_flight=8");

@@ -282,7 +282,7 @@ static void test_rollback_by_the_installer_is_recorded(void **state)
 static void test_upgrade_that_nothing_installs_fails(void **state)
 {
     struct test_env *env = *state;
-    const int64_t age_ms = 25 * 60 * 1000 - (int64_t)8000 * process_timeout_scale();
+    const int64_t age_ms = (int64_t)25 * 60 * 1000 - (int64_t)8000 * process_timeout_scale();
     test_env_start_runtime(env, fast_reports);
     wait_reported_status(env, "online");
     json_decref(test_env_post(env, "/sandbox/upgrade",
