@@ -62,7 +62,7 @@ void supervisor_begin_stop(struct gateway_supervisor *supervisor);
 void supervisor_stop(struct gateway_supervisor *supervisor);
 
 /*
- * The gateway has answered a request that began at asked_ms (monotonic). If that was after the
+ * The gateway has answered a request that began at asked_ms (monotonic). If that was not before the
  * start of the child that runs now, the child accepts connections, which is logged once. Any
  * thread; takes the lock briefly; blocks only as the log does.
  */

@@ -127,7 +127,8 @@ void supervisor_record_answer(struct gateway_supervisor *supervisor, int64_t ask
 {
     mutex_lock(&supervisor->lock);
     int64_t started_ms = supervisor->answers_from_ms;
-    bool is_first = asked_ms > started_ms && !supervisor->status.accepting;
+    /* The probe after a start may begin in its millisecond, and is the only one if it succeeds. */
+    bool is_first = asked_ms >= started_ms && !supervisor->status.accepting;
     if (is_first)
         supervisor->status.accepting = true;
     mutex_unlock(&supervisor->lock);
