@@ -129,22 +129,11 @@ static void test_pin_against_the_backends_version_degrades(void **state)
     test_env_stop_runtime(env);
 }
 
-/* Waits until /health has the words. */
-static void wait_health(struct test_env *env, const char *words)
-{
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)TEST_WAIT_MS * process_timeout_scale();
-    while (!test_env_health_has(env, "/health", words)) {
-        if (clock_monotonic_ms() > deadline_ms)
-            fail_msg("/health never had %s", words);
-        usleep(10000);
-    }
-}
-
 static void expect_version(struct test_env *env, const char *version)
 {
     char words[96];
     snprintf(words, sizeof words, "\"version\": \"%s\"", version);
-    wait_health(env, words);
+    test_env_wait_words(env, "/health", words, true);
     snprintf(words, sizeof words, "mission_control_build_info{backend=\"%s\",", version);
     test_env_wait_words(env, "/metrics", words, true);
     snprintf(words, sizeof words, "\"version\":\"%s\"", version);
@@ -234,7 +223,7 @@ static void test_version_is_followed_while_running(void **state)
     test_env_wait(env, "delivered=1");
     test_env_replace_sandbox(env, "v0");
     add_agent(env, "vision");
-    wait_health(env, "\"version\": \"v0\"");
+    test_env_wait_words(env, "/health", "\"version\": \"v0\"", true);
     must_be_woken_as(env, "vision", "agent:vision:" TEST_ACCOUNT);
     json_decref(board_load(env, 1, 1));
     test_env_wait(env, "delivered=1");

@@ -91,11 +91,6 @@ static bool metrics_have(struct test_env *env, const char *line)
     return test_env_health_has(env, "/metrics", line);
 }
 
-static void wait_for_metrics(struct test_env *env, const char *line)
-{
-    test_env_wait_words(env, "/metrics", line, true);
-}
-
 /*
  * Two of six heartbeats are in flight and four are queued when the breaker opens. The queued ones
  * are rescheduled over the interval, so they do not all start when it closes.
@@ -110,11 +105,11 @@ static void test_queued_heartbeats_are_rescheduled_when_the_breaker_opens(void *
     test_env_start_runtime(
         env, STRINGS("DELIVERY_MAX_CONCURRENT_SESSIONS=4", "HEALTH_CHECK_INTERVAL=50"));
     test_env_wait(env, "held=2");
-    wait_for_metrics(env, "\nmission_control_lanes 6\n");
+    test_env_wait_words(env, "/metrics", "\nmission_control_lanes 6\n", true);
     assert_true(metrics_have(env, none_postponed));
     board_gateway_fault(
         env, json_pack("{s:s, s:b, s:i}", "action", "status", "before_checks", 1, "status", 401));
-    wait_for_metrics(env, "\nmission_control_lanes 2\n");
+    test_env_wait_words(env, "/metrics", "\nmission_control_lanes 2\n", true);
     assert_false(metrics_have(env, none_postponed));
     assert_int_equal(test_env_stat(env, NULL, "held"), 2);
     board_clear_faults(env);
@@ -207,7 +202,7 @@ static void test_rate_limited_wake_up_pauses_its_agent(void **state)
     test_env_start_runtime(env, STRINGS("DELIVERY_LANES=agent"));
     test_env_wait(env, "held=1");
     json_t *rows = board_load(env, 1, 1);
-    wait_for_metrics(env, "\nmission_control_notifications_undelivered 1\n");
+    test_env_wait_words(env, "/metrics", "\nmission_control_notifications_undelivered 1\n", true);
     board_release(env, "wake");
     test_env_wait_log(env, "slow");
     test_env_wait_calls(env, "listUndeliveredNotifications", 3);

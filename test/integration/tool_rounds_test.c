@@ -327,7 +327,7 @@ static void test_agent_without_tools_can_use_the_http_api(void **state)
     json_t *document = task(env);
     char body[160];
     snprintf(body, sizeof body, "{'taskId':'%s','status':'review'}", board_string(document, "_id"));
-    /* Until then nobody's session is known. */
+    /* The API knows no session before the first sync. */
     test_env_wait_log(env, "agent list changed: ");
     agent_caller_must_get(env, "/agent/task-status", credential, body, 200, "\"success\":true");
     task_must_be(env, "review");

@@ -205,14 +205,14 @@ static bool wait_for_flag(struct process *process, const bool *flag, int timeout
 
 void process_stall_output(struct process *process)
 {
-    static const char last_read[] = "(the reader stalls here or before)\n";
+    static const char last_line[] = "(the reader stalls here or before)\n";
     static const char filling[4096] = "";
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)process->pid, STDOUT_FILENO);
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     assert_true(fd >= 0);
     set_stalled(process, true);
-    assert_int_equal(write(fd, last_read, strlen(last_read)), strlen(last_read));
+    assert_int_equal(write(fd, last_line, strlen(last_line)), strlen(last_line));
     assert_true(wait_for_flag(process, &process->is_holding, 15000));
     while (write(fd, filling, sizeof filling) > 0)
         continue;
